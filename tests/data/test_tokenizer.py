@@ -1,11 +1,13 @@
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 
 from vlkd_steps.data.passages import TYPES, Passages
-from vlkd_steps.data.tokenizer import SPECIAL, Tokenised, from_json, shares, to_json, word_tokenizer
+from vlkd_steps.data.tokenizer import SPECIAL, Tokenised, from_json, shares, to_json, word_tokenizer, write
 from vlkd_steps.data.words import split_words
 
 WORDS = ["what", "color", "is", "Red", "don't"]
@@ -56,7 +58,7 @@ def test_passages_are_encoded_segment_by_segment_and_words_found_at_their_tokens
     found = Tokenised(tokenizer, passages_of(*passages), max_tokens)
     ids, types, lengths = found.ids, found.types, found.lengths
     words = found.words(range(len(passages)))
-    assert words.shape == ids.shape
+    assert words.shape == (*ids.shape, 1)
     for row, passage in enumerate(passages):
         pieces = [tokenizer(segment, add_special_tokens=False).input_ids for segment in passage]
         kept = one_at_a_time(list(map(len, pieces)), max_tokens - 1 - len(passage))
@@ -69,7 +71,7 @@ def test_passages_are_encoded_segment_by_segment_and_words_found_at_their_tokens
         assert types[row].tolist() == kinds + [0] * rest
         assert lengths[row] == len(expected)
         spelled = split_words(" ".join(passage))
-        for token, word in zip(tokenizer.convert_ids_to_tokens(ids[row].tolist()), words[row], strict=True):
+        for token, word in zip(tokenizer.convert_ids_to_tokens(ids[row].tolist()), words[row, :, 0], strict=True):
             assert word < 0 or token.removeprefix("##") in (spelled[word], *spelled[word])
             assert word >= 0 or token in (*SPECIAL.values(), ",", "?")
 
@@ -92,8 +94,18 @@ def test_the_longest_segment_is_cut_first(rows) -> None:
 def test_wordpieces_of_a_word_share_its_number_and_punctuation_has_none() -> None:
     assert split_words("what don't, red") == ["what", "don't", "red"]
     found = Tokenised(word_tokenizer(WORDS), passages_of(["what don't, red"], ["red ox is"]), max_tokens=9)
-    assert found.words([0, 1]).tolist() == [[-1, 0, 1, 1, 1, 1, 1, -1, -1], [-1, 0, 1, 1, 2, -1, -1, -1, -1]]
-    assert found.words([1]).tolist() == [[-1, 0, 1, 1, 2, -1, -1, -1, -1]]
+    assert found.words([0, 1])[:, :, 0].tolist() == [[-1, 0, 1, 1, 1, 1, 1, -1, -1], [-1, 0, 1, 1, 2, -1, -1, -1, -1]]
+    assert found.words([1])[:, :, 0].tolist() == [[-1, 0, 1, 1, 2, -1, -1, -1, -1]]
+
+
+def test_a_token_belongs_to_each_word_that_it_covers() -> None:
+    tokenizer = word_tokenizer([*WORDS, "person"])
+    tokenizer.add_tokens([AddedToken("person 1", single_word=True)])
+    found = Tokenised(tokenizer, passages_of(["what is red"], ["is person 1", "ox"]), max_tokens=9)
+    assert found.words([0, 1]).tolist() == [
+        [[-1, -1], [0, -1], [1, -1], [2, -1], [-1, -1], [-1, -1], [-1, -1]],
+        [[-1, -1], [0, -1], [1, 2], [-1, -1], [3, -1], [3, -1], [-1, -1]],  # ox: two tokens
+    ]
 
 
 def test_a_tokenizer_file_that_truncates_and_pads_does_neither_here() -> None:
@@ -109,3 +121,15 @@ def test_json_keeps_the_tokenizer() -> None:
     assert again("what ox").input_ids == tokenizer("what ox").input_ids
     assert again.pad_token_id == 0
     assert again.mask_token_id == 4
+
+
+def test_what_is_saved_does_not_depend_on_the_last_call(tmp_path: Path) -> None:
+    """A run that was resumed after its last step makes no batch, and must give the bytes of one that was not."""
+    new, used = word_tokenizer(WORDS), word_tokenizer(WORDS)
+    used(["what color", "is"], truncation=True, max_length=3, padding=True)
+    assert to_json(used) == to_json(new)
+    assert used.backend_tokenizer.truncation, "the tokenizer itself, which another thread may use, stays as it is"
+    for name, tokenizer in (("new", new), ("used", used)):
+        write(tokenizer, tmp_path / name)
+    for path in (tmp_path / "new").iterdir():
+        assert path.read_bytes() == (tmp_path / "used" / path.name).read_bytes()

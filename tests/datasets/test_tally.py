@@ -46,7 +46,7 @@ def questions(texts: list[Any]) -> dict[str, Any]:
 
 
 def annotations(number: int) -> dict[str, Any]:
-    given = [{"answer": "yes"}] * 10
+    given = [{"answer": "yes", "answer_id": n} for n in range(10)]
     record = {"answers": given, "multiple_choice_answer": "yes", "question_type": "is", "answer_type": "yes/no"}
     return {"annotations": [{"question_id": n, "image_id": n, **record} for n in range(number)]}
 

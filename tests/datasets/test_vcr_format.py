@@ -59,6 +59,8 @@ def test_official_records_pass_labelled_or_not(folder, item):
         ({"question": "Who?"}, "question: must be a list of tokens"),
         ({"answer_choices": [["a"]] * 3}, "answer_choices: has 3 choices, not 4"),
         ({"rationale_choices": [["a"], ["b"], [], ["d"]]}, "rationale_choices[2]: must be a list of tokens, not []"),
+        ({"answer_choices": [["a"], ["", " "], ["c"], ["d"]]}, "answer_choices[1]: is empty"),
+        ({"rationale_choices": [["a"], ["b"], ["c"], [" "]]}, "rationale_choices[3]: is empty"),
         ({"answer_label": 4}, "answer_label: is 4, not one of 0 to 3"),
         ({"match_index": "0"}, "match_index: must be a whole number"),
         ({"annot_id": "train-0"}, "annot_id: train-0 already appears in line 1"),

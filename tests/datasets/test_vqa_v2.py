@@ -112,6 +112,11 @@ def test_missing_and_empty_images_are_named(sound):
         (lambda a: a["answers"][3].pop("answer"), "annotations[1].answers[3].answer: is missing"),
         (lambda a: a["answers"].__setitem__(2, "cat"), 'annotations[1].answers[2]: must be an object, not "cat"'),
         (lambda a: a["answers"].pop(), "annotations[1].answers: has 9 answers, the official metric is defined over 10"),
+        (lambda a: a.update(answers=[{"answer": "cat"}] * 10), "annotations[1].answers: has equal records without"),
+        (
+            lambda a: a.update(answers=[{"answer": "cat", "answer_id": 1}] * 9 + [{"answer": "dog", "answer_id": 1}]),
+            "annotations[1].answers: has equal records without",
+        ),
         (lambda a: a.update(question_id="70"), 'annotations[1].question_id: must be a whole number, not "70"'),
         (lambda a: a.update(question_id=71), "annotations[1].question_id: 71 is no question of"),
         (

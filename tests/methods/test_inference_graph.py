@@ -9,7 +9,9 @@ import yaml
 from tiny_teacher import TinyStore, targets_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vlkd_steps.config.models import method
 from vlkd_steps.config.models.recipe import Recipe
+from vlkd_steps.core import components
 from vlkd_steps.data.batches import Encoded
 from vlkd_steps.engine import loop
 from vlkd_steps.methods import objective
@@ -17,10 +19,13 @@ from vlkd_steps.students import vilt
 from vlkd_steps.teachers.targets import compute
 from vlkd_steps.teachers.targets.soft_answers import SoftAnswers
 
-TAUGHT = (
-    *("naive_kd", "logit_kd", "clip_td", "mad"),
-    *("feature_mimicry", "interactive_contrast", "relation_distillation", "affinity_mimicking"),
-)
+DECLARED = {name: method.declaration(name) for name in components.names("method")}
+TAUGHT = [
+    name
+    for name, each in DECLARED.items()
+    if each.runner == "classify" and not each.keeps_teacher and each.needs_teacher is method.always
+]
+"""All that train a student with a teacher that is not there at inference."""
 
 
 class Operations(TorchDispatchMode):
@@ -46,10 +51,10 @@ def trained(name: str, root: Any, words: Any, data: Encoded, store: TinyStore) -
     }
     student = vilt.build(conf, "vqa", data.items.labels, seed=1)
     settings = yaml.safe_load((root / "vlkd_steps/conf/method" / f"{name}.yaml").read_text())
-    method = objective.create(settings, steps=200)
-    data.extra = method.prepare(data, store, 1, targets_of(settings, data, store))
-    method.project(student.width, data.extra)
-    model = objective.Distillation(student, method)
+    taught_by = objective.create(settings, steps=200)
+    data.extra = taught_by.prepare(data, store, 1, targets_of(settings, data, store))
+    taught_by.project(student.width, data.extra)
+    model = objective.Distillation(student, taught_by)
     optimizer = loop.adamw(model, Recipe(steps=200, batch_size=4, learning_rate=1e-2))
     losses = model(data.batch(torch.arange(4)), 170)
     torch.stack(list(losses.values())).sum().backward()
@@ -73,6 +78,7 @@ def test_graph_and_parameters_are_finetunes(
         with torch.inference_mode(), Operations() as operations:
             logits = student(batch.inputs).logits
         seen[name] = (parameters, operations.seen, logits)
+    assert {"naive_kd", "clip_td", "mad", "interactive_contrast"} <= set(TAUGHT)
     for name in TAUGHT:
         assert seen[name][0] == seen["finetune"][0]
         assert seen[name][1] == seen["finetune"][1]

@@ -3,8 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 from tiny_teacher import TinyStore
+from tokenizers import AddedToken
 
 from vlkd_steps.data.batches import Encoded
+from vlkd_steps.data.tokenizer import word_tokenizer
 from vlkd_steps.methods.tokens import gather_tokens, mean_selected, token_positions, token_targets
 
 
@@ -22,6 +24,20 @@ def test_selected_words_become_positions_with_their_states(data: Encoded, store:
         torch.testing.assert_close(values[0, piece], expected[1])
     red = torch.nn.functional.layer_norm(torch.tensor([3.0, 3.0, -2.0]), (3,))
     torch.testing.assert_close(values[1, 0], red)
+
+
+def test_a_token_over_two_words_is_listed_for_each_that_is_selected(data: Encoded, store: TinyStore) -> None:
+    tokenizer = word_tokenizer(["what", "color", "is", "the", "ball"])
+    tokenizer.add_tokens([AddedToken("what color", single_word=True)])  # as UNITER's "person 1"
+    both = Encoded(data.items, tokenizer, max_tokens=16, image_size=16)
+    selected = [["what"], [], [], ["what", "color"]]
+    positions, targets = token_targets(both, selected, store)
+    assert token_positions(both, selected).equal(positions)
+    assert positions.tolist() == [[1, -1], [-1, -1], [-1, -1], [1, 1]]
+    values = targets[torch.arange(4)]
+    what, color = torch.nn.functional.layer_norm(torch.tensor([[1.0, 4.0, -2.0], [2.0, 5.0, -2.0]]), (3,))
+    torch.testing.assert_close(values[0, 0], what)
+    torch.testing.assert_close(values[3], torch.stack([what, color]))
 
 
 def test_a_word_the_teacher_cut_away_has_no_target(data: Encoded, store: TinyStore) -> None:

@@ -112,6 +112,15 @@ def test_equal_records_are_left_out_together() -> None:
     assert soft_accuracy("cat", [*apart, *others]) == pytest.approx((3 * 2 / 3 + 7) / 10)
 
 
+def test_records_that_nothing_tells_apart_have_no_accuracy() -> None:
+    for same in ({}, {"answer_id": 1}, {"answer_id": []}):
+        assert soft_accuracy("cat", [{"answer": "cat", **same}] * 10) == 0.0  # as the official code has it
+        assert "answer_id" in vqa.fault([{"answer": "cat", **same}] * 10)
+    assert not vqa.fault([{"answer": str(n)} for n in range(10)])
+    assert not vqa.fault(records(*["cat"] * 10))
+    assert not vqa.fault([{"answer": "cat", "answer_id": n // 2} for n in range(10)])  # the official code's to judge
+
+
 def test_records_become_equal_by_normalisation() -> None:
     first = {"answer_id": 1, "answer": "a cat"}
     second = {"answer_id": 1, "answer": "cat"}

@@ -178,6 +178,13 @@ def test_a_folder_without_its_tokenizer_is_refused(folder: Path) -> None:
         teacher(folder)
 
 
+def test_a_cased_tokenizer_keeps_capitals_where_its_configuration_does_not_say_so(folder: Path) -> None:
+    models.changed(folder / "tokenizer.json", lambda whole: whole["normalizer"].update(lowercase=False))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    found = clip.tokenizer(f"local-dir:{folder}").tokenizer
+    assert found.tokenize("What color") == ["[UNK]", "color"]
+
+
 def test_a_tokenizer_of_another_model_is_refused(folder: Path) -> None:
     def smaller(config: dict[str, Any]) -> None:
         config["model_cfg"]["text_cfg"]["vocab_size"] = 9

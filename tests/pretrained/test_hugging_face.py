@@ -9,7 +9,7 @@ import models
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import BertModel
+from transformers import AutoConfig, AutoModel, BertModel
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.pretrained import folder as folders
@@ -58,6 +58,36 @@ def test_a_kind_that_only_the_folders_code_knows_is_refused(folder: Path, tmp_pa
     with pytest.raises(UserError, match="model_type is 'evil'"):
         hugging_face.tokenizer(folder, "x")
     assert not (tmp_path / "mark").exists()
+
+
+HIDDEN = {
+    "eurobert": {"rope_theta": 3.0, "num_key_value_heads": 2},
+    "modernbert": {"global_rope_theta": 3.0, "local_rope_theta": 2.0, "global_attn_every_n_layers": 2},
+    "deberta-v2": {
+        "relative_attention": True,
+        "position_buckets": 4,
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+        "pos_att_type": ["p2c", "c2p"],
+    },
+}
+"""Keys of a published config.json that the class of configurations does not list, and some that it does."""
+
+
+@pytest.mark.parametrize("kind", HIDDEN)
+def test_states_are_those_of_transformers_also_with_keys_that_no_class_lists(tmp_path: Path, kind: str) -> None:
+    sizes = {"vocab_size": 12, "hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2}
+    special = {"intermediate_size": 8, **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 0)}
+    described = {**sizes, **special, "cls_token_id": 0, "sep_token_id": 0, **HIDDEN[kind]}
+    torch.manual_seed(0)
+    made = AutoModel.from_config(AutoConfig.for_model(kind, **described))
+    for tensor in made.parameters():
+        torch.nn.init.normal_(tensor)
+    made.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, **described}))
+    tokens = torch.randint(1, 12, (1, 20))
+    theirs, ours = AutoModel.from_pretrained(tmp_path).eval(), load(tmp_path).eval()
+    assert torch.equal(theirs(input_ids=tokens).last_hidden_state, ours(input_ids=tokens).last_hidden_state)
 
 
 class Evil:
@@ -193,6 +223,32 @@ def test_a_vocabulary_saved_by_windows_has_the_same_words(tmp_path: Path) -> Non
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n", encoding="utf-8-sig")
     found = hugging_face.tokenizer(tmp_path, "x")
     assert (found.pad_token_id, found.convert_tokens_to_ids("cat"), len(found)) == (0, 5, 6)
+
+
+@pytest.mark.parametrize("config", [None, '{"model_type": "bert"}', '{"model_type": "mpnet"}'])
+@pytest.mark.parametrize("words", [["The", "dog"], ["the", "dog"]])
+def test_words_alone_are_a_tokenizer_that_keeps_capitals_if_they_have_some(
+    tmp_path: Path, words: list[str], config: str | None
+) -> None:
+    special = ["<s>", "</s>", "<pad>", "<unk>", "<mask>", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (tmp_path / "vocab.txt").write_text("\n".join([*special, *words]))
+    if config:
+        (tmp_path / "config.json").write_text(config)
+    assert hugging_face.tokenizer(tmp_path, "x").tokenize("The dog") == words
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}')  # stated, and so it holds
+    assert hugging_face.tokenizer(tmp_path, "x").tokenize("The dog")[1] == "dog"
+    assert hugging_face.tokenizer(tmp_path, "x").tokenize("The dog")[0] != "The"
+
+
+def test_a_whole_tokenizers_own_rules_hold_where_its_configuration_states_none(folder: Path) -> None:
+    rules = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": False, "strip_accents": False}
+    models.changed(folder / "tokenizer.json", lambda whole: whole.update(normalizer={**rules, "lowercase": False}))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    assert hugging_face.tokenizer(folder, "x").tokenize("What color") == ["[UNK]", "color"]
+    models.changed(folder / "tokenizer.json", lambda whole: whole.update(normalizer={**rules, "lowercase": True}))
+    found = hugging_face.tokenizer(folder, "x")
+    assert found.tokenize("What c\N{LATIN SMALL LETTER O WITH ACUTE}lor") == ["what", "[UNK]"], "accents are kept"
+    assert found.tokenize("a\u4e00") == ["[UNK]"], "one word"
 
 
 def test_a_damaged_tokenizer_is_a_message(folder: Path) -> None:

@@ -97,7 +97,7 @@ def test_the_teacher_reads_the_right_choice_and_words_are_found_where_its_passag
     items = data.items
     texts = [items.texts[row] for row in items.text_rows]
     assert texts == ["who is person 1 ? red", "who is person 1 ? red cone", "who is person 1 ? star"]
-    words = data.words()[int(items.text_rows[1])].tolist()
+    words = data.words()[int(items.text_rows[1]), :, 0].tolist()
     # [CLS] who is person 1 ? [SEP] red [SEP] cone [SEP]; split_words counts 1 as a word and ? not
     assert words == [-1, 0, 1, 2, 3, -1, -1, 4, -1, 5, -1, *[-1] * (len(words) - 11)]
 

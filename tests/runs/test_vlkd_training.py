@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from vlkd_scenes import project as project
 from vlkd_steps.core import files, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.batches import Batch
-from vlkd_steps.data.inputs import Inputs
+from vlkd_steps.data.infilling import Infilling
 from vlkd_steps.deployment import export, finished_run
+from vlkd_steps.methods import objective
 from vlkd_steps.runs import seeds, vlkd
+from vlkd_steps.runs.caption_batches import Maker
 from vlkd_steps.students import bart, inference
 from vlkd_steps.teachers.models import clip
 from vlkd_steps.teachers.models.weights import weights_digest
@@ -138,16 +141,28 @@ def test_texts_are_rehearsed_beside_captions(project: Path) -> None:
     assert losses["captions"] > 0
     assert losses["scenes"] > 0
     assert losses["captions"] != losses["scenes"]
-    batch = next(vlkd.rehearsed(lambda numbers: iter([one_batch()]), None, torch.device("cpu"))([0]))
+
+
+def test_own_texts_are_rehearsed_from_a_context() -> None:
+    student = bart.build(job()["student"], 8, 1)
+    settings = objective.checked(conf("method/vlkd"), 10).model_copy(update={"masked_whole": 1.0})
+    rows = [[2, *range(10, 30), 3], [2, *range(30, 40), 3]]
+    maker = Maker(student.tokenizer, 32, Infilling(student.tokenizer.mask_token_id, whole=1.0), 1, torch.device("cpu"))
+    one = maker(rows, [6, 7], torch.ones(2, 4), torch.ones(2, 4), torch.arange(2), torch.arange(2))
+    assert one.extra["masked"].shape == (2, 3)  # beside their images the captions are masked whole
+    texts = vlkd.rehearsal(settings, student, 2, 1)
+    batch = next(vlkd.rehearsed(lambda numbers: iter([one]), texts, torch.device("cpu"))([3]))
     assert torch.equal(batch.extra["text"], batch.inputs.tokens)
-    assert torch.equal(batch.extra["text_read"], batch.extra["masked"])
+    read = batch.extra["text_read"][batch.extra["text_read_mask"] > 0].tolist()
+    assert 20 <= len(set(read) & {*range(10, 40)}) <= 21  # 30 % of 20 and of 10 words are hidden
+    assert torch.equal(batch.extra["text_read"], again(maker, rows).extra["masked"])
 
 
-def one_batch() -> Batch:
-    tokens = torch.tensor([[2, 10, 3]])
-    extra = {"masked": tokens[:, :2], "masked_mask": tokens[:, :2] * 0 + 1, "written": torch.ones(1)}
-    row = torch.zeros(1, dtype=torch.int64)
-    return Batch(Inputs(tokens, tokens * 0 + 1, tokens * 0), torch.zeros(1, 0), row, row, extra=extra)
+def again(maker: Maker, rows: list[list[int]]) -> Batch:
+    """The same draws of a corpus that masks no caption whole."""
+    none_whole = replace(maker.noise, whole=0.0)
+    other = Maker(maker.tokenizer, 32, none_whole, 1, torch.device("cpu"))
+    return other(rows, [6, 7], torch.ones(2, 4), torch.ones(2, 4), torch.arange(2), torch.arange(2))
 
 
 def test_a_template_around_captions_is_refused(project: Path) -> None:

@@ -65,6 +65,6 @@ def test_missing_and_surplus_are_counted_and_named(tmp_path: Path) -> None:
         results.match(Path("R.json"), [7, 1, 9, 8], {1: "", 2: "", 3: ""}, "questions", Path("A.json"))
     assert str(caught.value) == (
         "R.json: does not fit A.json: 2 of 3 questions have no result; first: 2, and 3 results are for other "
-        "questions; first: 7; score results of the same split, one for each"
+        "questions; first: 7; give results of the same split, one for each"
     )
     results.match(Path("R.json"), [2, 1], [1, 2], "questions", Path("A.json"))

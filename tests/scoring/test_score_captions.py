@@ -68,7 +68,7 @@ def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:
         (COCO, [(n, "x") for n in (1, 2, 5, 6)], None, "1 results are for other images; first: 6"),
         (COCO, [(n, "x") for n in (1, 2, 5, 5)], None, "1 of 4 results repeat an earlier image_id; first: 5"),
         (COCO, [("1", "x")], None, 'first: [0].image_id is "1", not a whole number'),
-        (COCO, [], [1, 9], "captions.json: does not fit"),
+        (COCO, [], [1, 9], "ids.json: 1 of 2 images have no caption; first: 9; give captions of"),
         (COCO, [], [1, "2"], 'ids.json: 1 image ids are no whole numbers; first: "2"'),
         (COCO, [], [1, 1], "ids.json: names 1 images a second time"),
         (COCO, [], {"ids": [1]}, "ids.json: must be a list of image ids, not {"),

@@ -143,6 +143,11 @@ def broken(**change: Any) -> list[dict[str, Any]]:
         (broken(question_id=1 << 63), [1, 1 << 63], "annotations[1].question_id: must be a whole number of at most 63"),
         (broken(question_type=None), [1, 2], "annotations[1].question_type: must be a string, not null"),
         (broken(answers=[]), [1, 2], "annotations[1].answers: has 0 answers, the official metric is defined over 10"),
+        (
+            broken(answers=[{"answer": "cat"}] * 10),
+            [1, 2],
+            "annotations[1].answers: has equal records without different",
+        ),
         (broken(answers=[{"answer": 3}] * 10), [1, 2], "annotations[1].answers[0].answer: must be a string, not 3"),
         (broken(answers=["cat"] * 10), [1, 2], 'annotations[1].answers[0]: must be an object, not "cat"'),
         ([], [], "A.json: annotations: is empty"),
@@ -160,8 +165,8 @@ def test_files_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     ("questions", "message"),
     [
-        ([1, 2, 3], "A.json: does not fit {Q}: 1 of 3 questions have no result; first: 3"),
-        ([1], "A.json: does not fit {Q}: 1 results are for other questions; first: 2"),
+        ([1, 2, 3], "A.json: does not fit {Q}: 1 of 3 questions have no annotation; first: 3"),
+        ([1], "A.json: does not fit {Q}: 1 annotations are for other questions; first: 2"),
         ([1, 2, 2], "Q.json: 1 questions are duplicated; first: 2"),
     ],
 )

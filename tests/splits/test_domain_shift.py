@@ -72,6 +72,14 @@ def test_shares_that_make_up_the_whole_are_not_more_than_it():
         ({"dev": {"split": "train", "shar": 0.1}}, r"roles\.dev is .*; write split, and share if any"),
         ({"dev": {"split": "train"}, "train": {"split": "train"}}, "roles dev and train take the same split 'train'"),
         ({"dev": {"split": "train", "share": 1.5}}, r"the shares of split 'train' are .*; each in \(0, 1\)"),
+        (
+            {
+                "dev": {"split": "train", "share": 0.7},
+                "test": {"split": "train", "share": 0.3},
+                "train": {"split": "train"},
+            },
+            "role 'train' takes what the shares of split 'train' leave, which is nothing",
+        ),
         ({"dev": {"split": "train", "share": 1e-9}}, "role 'dev' is empty: split 'train' has only 3 images"),
     ],
 )

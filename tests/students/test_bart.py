@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
-from transformers import BartForConditionalGeneration
+from transformers import BartConfig, BartForConditionalGeneration
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.students import bart, exported, generation, inference
@@ -104,6 +105,8 @@ def test_run_file_and_exported_folder_answer_alike(student: bart.BartStudent, v:
     bart.export(student, tmp_path / "out")
     exported.describe("bart", tmp_path / "a" / "model.safetensors", tmp_path / "out")
     assert exported.load(tmp_path / "out").clip_width == student.clip_width
+    described = json.loads((tmp_path / "out/tokenizer_config.json").read_text())
+    assert described["tokenizer_class"] == "PreTrainedTokenizerFast", "transformers 4 has no other name for it"
     questions = ["what is the star", "what color is the star", "what", "is", "the star is", "a"]
     expected = inference.VisualBart(student).answer(v, questions)
     assert any(expected)
@@ -116,6 +119,20 @@ def test_run_file_and_exported_folder_answer_alike(student: bart.BartStudent, v:
     assert set(load_file(tmp_path / "out" / "projections.safetensors")) == {
         f"{name}.{part}" for name in ("to_clip", "from_clip") for part in ("weight", "bias")
     }
+
+
+def test_a_byte_level_mask_takes_the_space_before_it(tmp_path: Path) -> None:
+    """As BART's own tokenizer reads a prompt, also where a folder has its vocab.json and merges.txt alone."""
+    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "a", "\u0120"]
+    config = BartConfig(**CONF["architecture"], vocab_size=len(words), pad_token_id=1)
+    BartForConditionalGeneration(config).save_pretrained(tmp_path / "in")
+    (tmp_path / "in/vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+    (tmp_path / "in/merges.txt").write_text("#version: 0.2\n")
+    made = bart.build({"name": "tiny", "weights": str(tmp_path / "in")}, D, seed=3)
+    bart.save(made, tmp_path / "model.safetensors")
+    bart.export(made, tmp_path / "out")
+    for student in (made, bart.load(tmp_path / "model.safetensors"), bart.load_folder(tmp_path / "out")):
+        assert student.tokenizer("a <mask>").input_ids == [0, 5, 4, 2]
 
 
 def test_beam_search_in_a_batch_writes_what_it_writes_alone(student: bart.BartStudent, v: torch.Tensor) -> None:

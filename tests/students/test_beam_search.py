@@ -119,3 +119,13 @@ def test_a_row_is_written_alike_whatever_else_is_in_the_batch(bart: BartForCondi
     for row, text in enumerate(together):
         alone = {name: value[row : row + 1] for name, value in rows.items()}
         assert beam_search.search(bart, **alone, beams=3, most_tokens=7) == [text]
+
+
+@torch.inference_mode()
+def test_a_text_that_does_not_end_has_one_token_more_than_one_that_does(bart: BartForConditionalGeneration) -> None:
+    def ends(text: Any) -> list[int]:
+        return [END] if len(text) == 3 else [5]
+
+    rows = given(bart, 2)
+    assert beam_search.search(bart, **rows, beams=1, most_tokens=3, allowed=lambda _: [5]) == [[5] * 4] * 2
+    assert beam_search.search(bart, **rows, beams=1, most_tokens=3, allowed=ends) == [[5] * 3] * 2

@@ -77,6 +77,16 @@ def test_regions_are_padded_to_the_longest_of_the_batch(regions: RegionStore, in
         np.testing.assert_array_equal(shown.locations[place, : len(features)].numpy(), places)
 
 
+def test_regions_are_padded_without_reading_from_the_device_that_trains(regions: RegionStore) -> None:
+    names = sorted(pl.read_parquet(layout.instances("toy"))["image_id"].to_list())
+    rows = torch.arange(6)
+    expected = RegionSight(regions, names).batch(rows)["regions"]
+    shown = RegionSight(regions, names).to(torch.device("meta")).batch(rows)["regions"]
+    assert shown.features.is_meta
+    assert shown.features.shape == expected.features.shape
+    assert shown.mask.is_meta
+
+
 def test_regions_of_another_width_are_refused(regions: RegionStore, student: dict[str, Any]) -> None:
     student["student"]["architecture"]["img_dim"] = 13
     built = uniter.build(student["student"], "vqa", ["a"], seed=0)

@@ -1,3 +1,4 @@
+import types
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +282,14 @@ def test_a_folder_that_was_not_exported_is_refused(tmp_path: Path) -> None:
     (tmp_path / "student.json").write_text('{"kind": "os"}')
     with pytest.raises(UserError, match="kind is 'os', not one of bart, uniter, vilt, visual_bert"):
         exported.load(tmp_path)
+
+
+def test_a_plugins_student_is_loaded_by_its_own_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = types.ModuleType("toy_of_a_plugin")
+    monkeypatch.setattr(exported.components, "brought", lambda _: ["toy"])
+    monkeypatch.setattr(exported.components, "load", lambda _, name: {"toy": plugin}[name])
+    (tmp_path / "student.json").write_text('{"kind": "toy"}')
+    with pytest.raises(UserError, match="toy_of_a_plugin has no function load_folder"):
+        exported.load(tmp_path)
+    plugin.load_folder = lambda folder: folder
+    assert exported.load(tmp_path) == tmp_path

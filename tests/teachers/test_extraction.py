@@ -7,16 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import counting_teacher
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from counting_teacher import SETTINGS, CountingTeacher, row
 
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data import loader
-from vlkd_steps.teachers.features.extraction import extract
+from vlkd_steps.teachers.features.extraction import distinct_images, extract
 from vlkd_steps.teachers.features.store import FeatureStore
 
 
@@ -38,6 +40,25 @@ def test_every_distinct_image_text_and_word_is_embedded_once(rows) -> None:
     np.testing.assert_array_equal(store.images(["i8", "i0", "i8"])[:2], [row(b"picture 8", 6), row(b"picture 0", 6)])
     np.testing.assert_array_equal(store.texts(["What is thing number 7?"]), [row(b"What is thing number 7?", 6)])
     np.testing.assert_array_equal(store.words(["Thing", "9"]), [row(b"thing", 6), row(b"9", 6)])
+
+
+@pytest.mark.parametrize(("device", "pinned"), [(None, False), ("cpu", False), ("cuda", True)])
+def test_images_come_in_page_locked_memory_where_the_teacher_is_on_a_gpu(
+    rows, monkeypatch, device: str | None, pinned: bool
+) -> None:
+    asked: list[bool] = []
+
+    def ahead(make: Any, numbers: Any, pinned: bool = False) -> Iterator[Any]:
+        asked.append(pinned)
+        yield from map(make, numbers)
+
+    monkeypatch.setattr(loader, "ahead", ahead)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    teacher = CountingTeacher()
+    if device:
+        teacher.device = torch.device(device)
+    extract(teacher, rows, Path("features"), SETTINGS, "test")
+    assert asked == [pinned]
 
 
 def test_word_states_stop_where_the_teacher_stopped_reading(rows) -> None:
@@ -120,7 +141,7 @@ def slow(rows, root) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(
         [sys.executable, counting_teacher.__file__, job], env=environment, start_new_session=True
     )
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not Path("embedding").is_file() and time.monotonic() < until:
         time.sleep(0.02)
     yield process
@@ -143,7 +164,7 @@ def test_a_signal_leaves_no_process_and_no_manifest(slow, strike: signal.Signals
     assert len(alive(slow.pid)) == 3
     os.kill(slow.pid, strike)
     assert slow.wait(30) == (128 + strike if strike == signal.SIGTERM else -strike)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while alive(slow.pid) and time.monotonic() < until:
         time.sleep(0.1)
     assert alive(slow.pid) == []
@@ -204,10 +225,13 @@ def test_an_unreadable_image_is_reported(rows, monkeypatch, count: str) -> None:
     assert not Path("features/manifest.json").exists()
 
 
-def test_one_id_for_two_images_is_refused(rows) -> None:
-    twice = rows.with_columns(pl.lit("same").alias("image_id"))
-    with pytest.raises(UserError, match=r"image id 'same' names two images, pictures/p0.png and pictures/p1.png"):
-        extract(CountingTeacher(), twice, Path("features"), SETTINGS, "test")
+def test_an_image_under_two_paths_is_the_first_one(rows) -> None:
+    names = dict(rows.select("image_id", "image_path").iter_rows())
+    copy = Path("pictures/a_copy.png")
+    copy.write_bytes(Path(names["i4"]).read_bytes())
+    again = rows.filter(pl.col("image_id") == "i4").with_columns(pl.lit(str(copy)).alias("image_path"))
+    assert distinct_images(pl.concat([rows, again])) == distinct_images(rows)
+    assert {ref.image_id: ref.path for ref in distinct_images(pl.concat([again, rows]))}["i4"] == copy
 
 
 class Spoilt(CountingTeacher):

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 from vlkd_steps.core.errors import UserError
@@ -46,6 +48,20 @@ def test_the_likeliest_are_kept_whatever_the_threads() -> None:
     every, two = told(features, soft, images), told(features, soft, images, kept=2, threads=3)
     assert two.classes.tolist() == every.classes[:, :2].tolist()
     assert two.probabilities.tobytes() == np.ascontiguousarray(every.probabilities[:, :2]).tobytes()
+
+
+@given(st.integers(0, 4), st.integers(1, 9), st.integers(1, 12), st.integers(0, 99))
+def test_of_equal_ones_the_first_are_the_likeliest(items: int, classes: int, most: int, seed: int) -> None:
+    drawn = np.random.default_rng(seed).integers(0, 4, (items, classes)).astype(np.float32) / 4
+    found = soft_answers.likeliest(drawn, most)
+    assert found.tolist() == np.argsort(-drawn, axis=1, kind="stable")[:, :most].tolist()
+
+
+def test_not_all_classes_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths, whole = [], np.argsort
+    monkeypatch.setattr(np, "argsort", lambda values, **how: widths.append(values.shape[1]) or whole(values, **how))
+    soft_answers.likeliest(np.random.default_rng(0).random((2, 3000)), 32)
+    assert widths == [32]
 
 
 def test_a_class_that_a_probe_does_not_know_has_no_probability() -> None:

@@ -103,6 +103,19 @@ def test_the_identity_covers_what_changes_features(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_a_text_is_the_same_beside_a_longer_one_whatever_side_the_tokenizer_pads_on(
+    folder: Path, tmp_path: Path, pooling: str
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    settings = json.loads((copy / "tokenizer_config.json").read_text())
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings | {"padding_side": "left"}))
+    expected, _ = teacher(folder, pooling=pooling).embed_texts(["red"])
+    u, per_text = teacher(copy, pooling=pooling).embed_texts(["what color is the star", "red"])
+    np.testing.assert_allclose(u[1], expected[0], atol=1e-5)
+    assert per_text[1][0] == ["red"]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_a_text_without_a_token_is_zero_in_any_batch(folder: Path, tmp_path: Path, pooling: str) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     bare = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))

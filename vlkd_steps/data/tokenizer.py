@@ -2,6 +2,7 @@
 
 import string
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from vlkd_steps.data.passages import ABSENT, TYPES, Passages
 from vlkd_steps.data.segment_tokens import SegmentTokens, within
-from vlkd_steps.data.words import word_of_each_token
+from vlkd_steps.data.words import words_of_each_token
 
 PIECE = 16_384
 """Passages that are filled at a time."""
@@ -44,13 +45,23 @@ def word_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def to_json(tokenizer: Any) -> str:
-    """A fast tokenizer as one JSON string, with its special tokens."""
-    return tokenizer.backend_tokenizer.to_str()
+    """A fast tokenizer as one JSON string, with its special tokens; how its last call cut and padded is left out."""
+    plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy: another thread may use the tokenizer
+    plain.no_truncation()
+    plain.no_padding()
+    return plain.to_str()
 
 
 def from_json(text: str) -> PreTrainedTokenizerFast:
     """The reverse of `to_json`, for tokenizers with BERT's five special tokens."""
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(text), **SPECIAL)
+
+
+def write(tokenizer: Any, folder: Path) -> None:
+    """Write a fast tokenizer's files; how its last call cut and padded is left out, as every call says it anew."""
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(folder)
 
 
 class Tokenised:
@@ -87,17 +98,17 @@ class Tokenised:
         self.ids, self.types = torch.from_numpy(ids), torch.from_numpy(types)
 
     def words(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """For each token of the passages at `rows`, which word it belongs to.
+        """For each token of the passages at `rows`, which words it belongs to.
 
         Returns:
-            int32 [R, T], the word's position in ``data.words.split_words`` of the passage's whole text, or -1 (special
-            tokens, punctuation, padding).
+            int32 [R, T, K], the words' positions in ``data.words.split_words`` of the passage's whole text, padded with
+            -1; of special tokens, punctuation and padding there are none. K > 1 only if a token covers several words.
         """
         every = np.asarray(rows, np.int64)
-        found = np.full((len(every), self.ids.shape[1]), -1, np.int32)
-        for piece in _pieces(len(every)):
-            self._fill_words(every[piece], found[piece])
-        return found
+        found = [self._words(every[piece]) for piece in _pieces(len(every))]
+        most = max((each.shape[2] for each in found), default=1)
+        wide = [np.pad(each, ((0, 0), (0, 0), (0, most - each.shape[2])), constant_values=-1) for each in found]
+        return np.concatenate([np.zeros((0, self.ids.shape[1], most), np.int32), *wide])
 
     def _fill(self, rows: np.ndarray, ids: np.ndarray, types: np.ndarray, separator: int) -> None:
         for at, first, number, place in self._filled(rows):
@@ -106,19 +117,22 @@ class Tokenised:
             ids[at, first + number] = separator
             types[inside] = types[at, first + number] = TYPES[place]
 
-    def _fill_words(self, rows: np.ndarray, found: np.ndarray) -> None:
+    def _words(self, rows: np.ndarray) -> np.ndarray:
         places = self._places[rows]
         read, numbered = np.unique(places[places != ABSENT], return_inverse=True)
         segment = np.full(places.shape, ABSENT)
         segment[places != ABSENT] = numbered
         texts, counts = [self.segments[row] for row in read], self._counts[read]
-        word_of, in_segment = word_of_each_token(texts, self._segment_tokens.spans(texts), counts)
+        words_of, in_segment = words_of_each_token(texts, self._segment_tokens.spans(texts), counts)
+        found = np.full((len(rows), self.ids.shape[1], words_of.shape[1]), -1, np.int32)
         before = np.zeros(len(rows), np.int64)
         for at, first, number, place in self._filled(rows):
             here = segment[at, place]
-            word = word_of[within((counts.cumsum() - counts)[here], number)]
-            found[at.repeat(number), within(first, number)] = np.where(word >= 0, word + before[at].repeat(number), -1)
+            words = words_of[within((counts.cumsum() - counts)[here], number)]
+            moved = np.where(words >= 0, words + before[at].repeat(number)[:, None], -1)
+            found[at.repeat(number), within(first, number)] = moved
             before[at] += in_segment[here]
+        return found
 
     def _filled(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
         """Place by place: which of `rows` have a segment there, the position of its first token in the passage, the

@@ -61,7 +61,7 @@ def token_words(text: str, spans: Sequence[tuple[int, int]], skip: int = 0) -> l
     return found
 
 
-def word_of_each_token(texts: Sequence[str], spans: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def words_of_each_token(texts: Sequence[str], spans: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """As `token_words`, the other way round and for many texts at once.
 
     Args:
@@ -69,17 +69,19 @@ def word_of_each_token(texts: Sequence[str], spans: np.ndarray, counts: np.ndarr
         counts: the number of tokens of each text, int [S].
 
     Returns:
-        The word in its text that each token is part of, int64 [T], or -1, and the number of words of each text, [S].
+        The words in its text that each token is part of or covers, int64 [T, K], padded with -1, of which K > 1 only
+        where a token covers several, and the number of words of each text, [S].
     """
     words = np.array(_spans("\n".join(texts)), np.int64).reshape(-1, 2)
     starts = np.cumsum([0, *(len(text) + 1 for text in texts)])
     first = np.searchsorted(words[:, 0], starts)  # the number of the first word of each text
     text = np.arange(len(texts)).repeat(counts)
     begin, end = (spans + starts[text, None]).T
-    last = np.searchsorted(words[:, 0], end) - 1  # the last word that starts before the token ends
-    inside = (spans[:, 0] < spans[:, 1]) & (last >= first[text])
-    inside[inside] = words[last[inside], 1] > begin[inside]
-    return np.where(inside, last - first[text], -1), np.diff(first)
+    covered = np.searchsorted(words[:, 1], begin, side="right")  # the first word that ends after the token begins
+    number = np.where(begin < end, np.searchsorted(words[:, 0], end) - covered, 0)
+    place = np.arange(max(1, number.max(initial=1)))
+    found = (covered - first[text])[:, None] + place
+    return np.where(place < number[:, None], found, -1), np.diff(first)
 
 
 def _spans(text: str) -> list[tuple[int, int]]:

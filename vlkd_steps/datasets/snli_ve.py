@@ -61,7 +61,9 @@ def read(dataset: Mapping[str, Any], folder: Path) -> Instances:
             items = _statements(columns)
             judged = (paths["pairs"], *map(tuple, (items.ids, items.labels)))  # `relabelled` changes both
             if judged not in votes:
-                votes[judged] = hypothesis_only.wrong_votes(_training(dataset, folder, labels), items)
+                train = folder / _training(dataset)
+                told = statements(train, labels, Tally.of(dataset, "train"))[1]
+                votes[judged] = hypothesis_only.wrong_votes(told, items, train)
             columns = _take(columns, hypothesis_only.chosen(rule, votes[judged]))
         elif rule == "biased":
             kept = planted_bias.chosen(_statements(columns), paths.get("cues") or {}, paths.get("share", 0.5))
@@ -111,13 +113,13 @@ def _statements(columns: Mapping[str, Any]) -> Statements:
     return Statements(columns["instance_id"], columns["image_id"], columns["text"], columns["group"])
 
 
-def _training(dataset: Mapping[str, Any], folder: Path, labels: Sequence[str]) -> Statements:
+def _training(dataset: Mapping[str, Any]) -> str:
     train = dataset["files"].get("train")
     if not train:
         raise UserError(
             f"data set {dataset['name']}: hypothesis_hard needs a split train, from which its scorers learn; add it"
         )
-    return statements(folder / train["pairs"], labels, Tally.of(dataset, "train"))[1]
+    return str(train["pairs"])
 
 
 def _take(columns: Mapping[str, Any], kept: Sequence[bool]) -> dict[str, Any]:

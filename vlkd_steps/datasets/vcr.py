@@ -279,8 +279,6 @@ def labelled(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if type(name) is not str or not name.strip():
                 raise records.complaint(path, f"{where}.objects[{position}]", "must be a name")
         _check_text(record, "question", len(objects), path, where)
-        if not any(type(token) is list or token.strip() for token in record["question"]):
-            raise records.complaint(path, f"{where}.question", "is empty")
         for name in _CHOICES:
             choices = records.field(record, name, list, path, where)
             if len(choices) != CHOICES:
@@ -301,7 +299,7 @@ def labelled(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _check_text(record: Mapping[Any, Any], name: str | int, objects: int, path: Path, where: str) -> None:
-    """A non-empty list of words and of non-empty lists of indices into `objects`."""
+    """A list of words and of non-empty lists of indices into `objects`, and one that is not blank."""
     field = f"{where}.{name}" if isinstance(name, str) else f"{where}[{name}]"
     tokens = record.get(name)
     if type(tokens) is not list or not tokens:
@@ -317,6 +315,8 @@ def _check_text(record: Mapping[Any, Any], name: str | int, objects: int, path: 
             if type(index) is not int or not 0 <= (index - vcr_masking.MASKED if masked else index) < objects:
                 problem = f"refers to object {records.shown(index)[:20]}, but there are {objects} objects"
                 raise records.complaint(path, f"{field}[{position}]", problem)
+    if not any(type(token) is list or token.strip() for token in tokens):
+        raise records.complaint(path, field, "is empty")
 
 
 def _check_labels(record: dict[str, Any], path: Path, where: str) -> None:

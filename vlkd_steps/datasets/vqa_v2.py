@@ -22,7 +22,7 @@ from vlkd_steps.datasets import image_files, instances, vocabulary
 from vlkd_steps.datasets.image_files import ImageFolder
 from vlkd_steps.datasets.instances import Instances
 from vlkd_steps.datasets.tally import Tally, Unusable, sentence
-from vlkd_steps.metrics.vqa import ANSWERS
+from vlkd_steps.metrics.vqa import ANSWERS, TEN, fault
 from vlkd_steps.splits import changing_priors
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
@@ -140,7 +140,7 @@ def read_annotations(
             annotators gave, ties broken alphabetically.
 
     Raises:
-        UserError: a missing or wrong field, not ten answers, a repeated id, a question without
+        UserError: a missing or wrong field, no ten answers that differ by id, a repeated id, a question without
             an annotation or the reverse, or another image than the question's.
     """
     position_of = {question_id: position for position, question_id in enumerate(questions.ids)}
@@ -159,7 +159,7 @@ def read_annotations(
             answer_type = record["answer_type"]
             position = position_of[question_id]
             valid = (
-                len(given) == ANSWERS
+                not fault(record["answers"])
                 and set(map(type, (*given, question_type, answer_type, answer))) == {str}
                 and type(question_id) is int
                 and answer_type
@@ -225,9 +225,8 @@ def _explain(
         if type(answer) is not dict:
             raise records.complaint(path, entry, f"must be an object, not {records.shown(answer)}")
         records.field(answer, "answer", str, path, entry)
-    if len(given) != ANSWERS:
-        problem = f"has {len(given)} answers, the official metric is defined over {ANSWERS}"
-        raise records.complaint(path, f"{where}.answers", problem, f"repeat a single gold answer {ANSWERS} times")
+    if problem := fault(given):
+        raise records.complaint(path, f"{where}.answers", problem, TEN)
     if question_id not in position_of:
         problem = f"{question_id} is no question of {questions.path}"
         raise records.complaint(path, f"{where}.question_id", problem, "use the two files of one release")

@@ -48,6 +48,10 @@ class TargetedSettings(Settings):
     def looks_at_relevance(self) -> bool:
         return "tokens" in self.targets and self.selection in ("both", "relevance")
 
+    @property
+    def compares_patches(self) -> bool:
+        return "patches" in self.targets
+
     def computed(self, by: Mapping[str, str]) -> dict[str, Any] | None:
         """What is computed before training (`Method.targets`), by the settings that change it and by no other one.
 

@@ -22,7 +22,8 @@ def token_targets(data: Encoded, selected: Sequence[Sequence[str]], store: Any) 
         store: its ``word_states(text)`` gives the text's words and their states [W, H].
 
     Returns:
-        positions: int64 [N, S], token positions, padded with -1; all wordpieces of a word are listed.
+        positions: int64 [N, S], token positions, padded with -1; all wordpieces of a word are listed, and a token that
+            covers several selected words once for each.
         targets: for each position the layer-normalised state [N, S, H] of its word (0 where there is none).
     """
     chosen_in: list[set[str]] = [set() for _ in data.items.texts]
@@ -64,16 +65,17 @@ def _occurrences(
     for item, (text, words) in enumerate(zip(text_rows.tolist(), map(set, selected), strict=True)):
         chosen += [(item, index, row) for index, (word, row) in known(text).items() if word in words]
     items, indices, rows = np.array(chosen, np.int64).reshape(-1, 3).T
-    word_of = data.words()[text_rows.numpy()]
-    row_of = np.full((len(selected), int(word_of.max(initial=-1)) + 2), -1, np.int32)  # the last column: of no word
+    words_of = data.words()[text_rows.numpy()]  # [N, T, K]
+    row_of = np.full((len(selected), int(words_of.max(initial=-1)) + 2), -1, np.int32)  # the last column: of no word
     kept = indices < row_of.shape[1] - 1  # the others have no token
     row_of[items[kept], indices[kept]] = rows[kept]
-    row_of_token = np.take_along_axis(row_of, np.where(word_of < 0, row_of.shape[1] - 1, word_of), axis=1)
-    items, positions = np.nonzero(row_of_token >= 0)
+    columns = np.where(words_of < 0, row_of.shape[1] - 1, words_of)
+    row_of_token = row_of[np.arange(len(selected))[:, None, None], columns]
+    items, positions, _ = found = np.nonzero(row_of_token >= 0)
     counts = np.bincount(items, minlength=len(selected))
     places = np.arange(len(items)) - (counts.cumsum() - counts).repeat(counts)
     padded = np.full((2, len(selected), max(1, counts.max(initial=0))), -1)
-    padded[:, items, places] = positions, row_of_token[items, positions]
+    padded[:, items, places] = positions, row_of_token[found]
     return torch.from_numpy(padded[0]), torch.from_numpy(padded[1])
 
 

@@ -23,6 +23,7 @@ from vlkd_steps.metrics.percentages import by, percent
 
 ANSWERS = 10
 """Annotators per question. The official accuracy is defined over ten leave-one-out subsets."""
+TEN = f"give every answer an answer_id of its own, 1 to {ANSWERS}; repeat a single gold answer with each of them"
 
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'  # neither ':' nor the apostrophe
 ARTICLES = frozenset({"a", "an", "the"})
@@ -166,6 +167,22 @@ def all_differ(records: Sequence[Mapping[str, Any]]) -> bool:
         return len({record.get("answer_id") for record in records}) == len(records)
     except TypeError:  # an id that is a list or an object
         return False
+
+
+def fault(records: Sequence[Mapping[str, Any]]) -> str:
+    """Why a question's answer records have no meaningful accuracy, or empty; `TEN` says what to write.
+
+    Without ids, or with one id for all, equal answers count as one annotator's, and all are left out together: ten
+    such records make every answer worth 0. Equal records among others with ids are the official code's to judge.
+    """
+    if len(records) != ANSWERS:
+        return f"has {len(records)} answers, the official metric is defined over {ANSWERS}"
+    if all_differ(records):
+        return ""
+    of_one = all(each.get("answer_id") == records[0].get("answer_id") for each in records)
+    if of_one and max(References.of(records).alike or [1]) > 1:
+        return "has equal records without different answer_id, which the official metric leaves out together"
+    return ""
 
 
 def soft_accuracy(prediction: str, records: Sequence[Mapping[str, Any]]) -> float:

@@ -193,6 +193,8 @@ def tokenizer(model: Model) -> Any:
         hugging_face.check_files(folder, where)
     more = {"trust_remote_code": False} if name else {}
     with _folder(folder if name else None, model.config, {}) as clean, _mended(model), hugging_face.quiet():
+        if name and folder is not None:
+            hugging_face.state_rules(folder, clean)
         found = open_clip.get_tokenizer(f"local-dir:{clean}", **more)
     if name:
         hugging_face.check_words(found.tokenizer, f"{where}: the tokenizer of {folder}")

@@ -1,5 +1,7 @@
 """transformers' models, configurations and tokenizers; the only calls of its ``from_pretrained`` are here."""
 
+import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,7 +9,15 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    masking_utils,
+    modeling_rope_utils,
+)
 from transformers import logging as transformers_logging
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -18,6 +28,16 @@ from vlkd_steps.pretrained import report
 
 HEADS = ("cls.", "lm_head.", "classifier.", "qa_outputs.", "mlm_score.", "itm_score.", "score.", "classification_head.")
 """How the heads of pre-training and of other tasks begin, which an encoder's file may hold as well."""
+BERT_RULES = {
+    "do_lower_case": ("lowercase", True),
+    "strip_accents": ("strip_accents", None),
+    "tokenize_chinese_chars": ("handle_chinese_chars", True),
+}
+"""Keys of a tokenizer_config.json, their names in a tokenizer.json, and transformers' values where they are absent."""
+SPECIAL = re.compile(r"\[.+\]|<.+>")
+"""A word of a vocabulary that stands for no text, such as [CLS]."""
+READ = re.compile(r"""\bconfig\.(\w+)|["'](\w+)["']""")
+"""Where source code reads a key of a configuration: as ``config.KEY``, or with the key in quotes."""
 
 
 def configuration(folder: Path, where: str) -> dict[str, Any]:
@@ -38,9 +58,22 @@ def configuration(folder: Path, where: str) -> dict[str, Any]:
 
 
 def known(config: type[PreTrainedConfig], found: Mapping[str, Any], where: object) -> dict[str, Any]:
-    """Those keys of `found` that a class of configurations has, without those that reach a loader."""
+    """Those keys of `found` that a class of configurations has or its code reads, without those that reach a loader."""
     own = {*config().to_dict(), *(getattr(config, "attribute_map", None) or {})}
-    return folders.allowed(found, own.__contains__, where)
+    return folders.allowed(found, (own | read_by_code(config)).__contains__, where)
+
+
+def read_by_code(config: type[PreTrainedConfig]) -> frozenset[str]:
+    """The names that transformers' code of a kind of models may read of a configuration.
+
+    Models read keys that their classes of configurations do not list (DeBERTa's ``position_buckets``), and these
+    convert keys of older releases (``rope_theta``). Without them a model computes something else and no error tells.
+    """
+    files_of = [inspect.getfile(base) for base in config.__mro__ if base.__module__.startswith("transformers.models.")]
+    every = [path for file in files_of for path in Path(file).parent.glob("*.py")]
+    sources = [path for path in every if path.name.startswith(("configuration_", "modeling_"))]
+    sources += [Path(inspect.getfile(shared)) for shared in (masking_utils, modeling_rope_utils)]
+    return frozenset(key for path in sources for keys in READ.findall(path.read_text("utf-8")) for key in keys if key)
 
 
 def stored(config: type[PreTrainedConfig], found: Mapping[str, Any], where: object) -> Any:
@@ -132,6 +165,7 @@ def tokenizer(folder: Path, where: str) -> Any:
     check_files(folder, where)
     given = {"config": configuration(folder, where)} if (folder / "config.json").is_file() else {}
     with folders.cleaned(folder, **given) as clean, quiet():
+        state_rules(folder, clean)
         try:
             found = AutoTokenizer.from_pretrained(clean, trust_remote_code=False, local_files_only=True)
             if found.model_max_length < 1:
@@ -143,6 +177,37 @@ def tokenizer(folder: Path, where: str) -> Any:
             ) from error
     check_words(found, f"{where}: the tokenizer of {folder}")
     return found
+
+
+def state_rules(folder: Path, clean: Path) -> None:
+    """Complete the tokenizer_config.json in `clean` by what the vocabulary in `folder` says of itself.
+
+    transformers has defaults instead: a BERT's tokenizer, also a complete one in tokenizer.json, lower-cases texts.
+    """
+    path = clean / "tokenizer_config.json"
+    rules = rules_of_file(folder / "tokenizer.json") or rules_of_words(folder, clean)
+    if rules:
+        files.write_json(path, {**rules, **(files.read_json(path) if path.is_file() else {})})
+
+
+def rules_of_file(path: Path) -> dict[str, Any]:
+    """The keys of a tokenizer_config.json for the rules of a BERT's tokenizer.json, where they are not the defaults."""
+    normalizer = files.read_json(path, folders.REMEDY).get("normalizer") if path.is_file() else None
+    if not isinstance(normalizer, Mapping) or normalizer.get("type") != "BertNormalizer":
+        return {}
+    stated = {key: normalizer.get(name) for key, (name, _) in BERT_RULES.items()}
+    return {key: value for key, value in stated.items() if type(value) is bool and value != BERT_RULES[key][1]}
+
+
+def rules_of_words(folder: Path, clean: Path) -> dict[str, Any]:
+    """The same for a folder whose vocabulary is vocab.txt alone: a word with a capital is one of a cased BERT."""
+    if [name for name in folders.VOCABULARY if (folder / name).is_file()] != [folders.WORDS]:
+        return {}
+    rules: dict[str, Any] = {} if (clean / "config.json").is_file() else {"tokenizer_class": "BertTokenizer"}
+    words = (folder / folders.WORDS).read_text("utf-8", errors="replace").split()
+    if any(word != word.lower() for word in words if not SPECIAL.fullmatch(word)):
+        rules["do_lower_case"] = False
+    return rules
 
 
 def check_files(folder: Path | None, where: str) -> None:

@@ -75,7 +75,6 @@ class Exercises:
 
     def batch(self, index: Tensor, number: int) -> Batch:
         """This process's rows of the batch of this number, made of the items at `index`, int64 [whole batch]."""
-        index = index.to(self.data.device)
         generator = torch.Generator().manual_seed(derive(self.seed, "masks", number))
         images, texts = self.data.items.image_rows[index], self.data.items.passage_rows[index, 0]
         tokens, mask, types = self.data.text(texts)
@@ -92,9 +91,9 @@ class Exercises:
                 types=torch.cat([types[own], types[own]]),
                 images=self.data.pixels(images),
             ),
-            labels=self.data.items.soft_labels(index[own]),
-            image_rows=images,
-            text_rows=texts[own].repeat(2),
+            labels=self.data.items.soft_labels(index[own].to(tokens.device)),
+            image_rows=images.to(tokens.device),
+            text_rows=texts[own].repeat(2).to(tokens.device),
             extra={name: value.to(tokens.device) for name, value in extra.items()},
         )
 
@@ -112,7 +111,7 @@ class Exercises:
 
     def swap_images(self, images: Tensor, texts: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The rows [B] of the texts' images, a share of them of other items; and whether they match (1) or not (0)."""
-        swap = (torch.rand(len(images), generator=generator) < self.mismatched).to(images.device)
+        swap = torch.rand(len(images), generator=generator) < self.mismatched
         swap &= (images.roll(1) != images) & (texts.roll(1) != texts)
         return torch.where(swap, images.roll(1), images), (~swap).long()
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from vlkd_steps.config.models.recipe import Recipe
 from vlkd_steps.core import distributed, files, layout
 from vlkd_steps.core.interruption import Interrupted, stop_request
+from vlkd_steps.data import tokenizer as text
 from vlkd_steps.data.batches import Batch
 from vlkd_steps.engine import loop
 from vlkd_steps.tracking.journal import Journal, curves, read
@@ -57,7 +58,7 @@ def train(
 
 def write(model: PreTrainedModel, weights: Mapping[str, Tensor], tokenizer: Any, folder: Path, curve: Curve) -> None:
     """Write the files for `initialization.load`, the weights last: their presence marks the folder as complete."""
-    tokenizer.save_pretrained(folder)
+    text.write(tokenizer, folder)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     files.write_json(folder / "curve.json", {name: list(map(list, points.items())) for name, points in curve.items()})

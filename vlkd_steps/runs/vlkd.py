@@ -28,7 +28,7 @@ from vlkd_steps.core.interruption import Interrupted, StopRequest
 from vlkd_steps.core.step import log
 from vlkd_steps.data import loader
 from vlkd_steps.data.batches import Batch
-from vlkd_steps.data.infilling import Infilling
+from vlkd_steps.data.infilling import Infilling, padded
 from vlkd_steps.data.items import read_items
 from vlkd_steps.datasets.caption_shards import MAX_SKIPPED, Stream, open_shards
 from vlkd_steps.engine import loop
@@ -89,8 +89,7 @@ def train(
         items = len(corpus)
         batches: Batches = corpus.batches
         if method.settings.rehearsal:
-            of_scenes = Texts(student.tokenizer, student.max_tokens, recipe.batch_size, seed)
-            texts = of_scenes.infilling if method.settings.rehearsal_texts == "scenes" else None
+            texts = rehearsal(method.settings, student, recipe.batch_size, seed)
             batches = rehearsed(corpus.batches, texts, accelerator.device)
         loop.train(
             Alignment(student, method),
@@ -110,26 +109,46 @@ def train(
     distributed.wait()
 
 
-def rehearsed(batches: Batches, texts: Callable[[int], Mapping[str, Tensor]] | None, device: torch.device) -> Batches:
-    """The same batches, each with a batch of texts in ``extra``: the one of its number, or else its own captions."""
+Rehearsal = Callable[[int, Batch], Mapping[str, Tensor]]
+"""A batch's number and the batch -> what `methods.vlkd` rehearses beside it, the tensors of `runs.text_batches`."""
+
+
+def rehearsal(settings: Vlkd, student: bart.BartStudent, size: int, seed: int) -> Rehearsal:
+    """The texts about scenes of a batch's number, or else the batch's own.
+
+    Own texts are masked as captions are, but none whole, as that would leave a text without context.
+    """
+    made = Texts(student.tokenizer, student.max_tokens, size, seed)
+    if settings.rehearsal_texts == "scenes":
+        return lambda number, _: made.infilling(number)
+    noise = Infilling(student.tokenizer.mask_token_id, settings.mask_share, settings.mean_span)
+
+    def own(number: int, batch: Batch) -> Mapping[str, Tensor]:
+        draws = range(number * size, (number + 1) * size)[distributed.share()]
+        lengths = batch.inputs.mask.sum(1).tolist()
+        rows = [row[:length] for row, length in zip(batch.inputs.tokens.tolist(), lengths, strict=True)]
+        masked = [noise(row, seed, draw) for row, draw in zip(rows, draws, strict=True)]
+        read, mask = padded(masked, student.tokenizer.pad_token_id)
+        return {
+            "text": batch.inputs.tokens,
+            "text_scored": batch.inputs.mask,
+            "text_read": read,
+            "text_read_mask": mask,
+            "text_total": batch.extra["written"],
+        }
+
+    return own
+
+
+def rehearsed(batches: Batches, texts: Rehearsal, device: torch.device) -> Batches:
+    """The same batches, each with a batch of texts in ``extra``."""
 
     def both(numbers: Sequence[int]) -> Iterator[Batch]:
         for number, batch in zip(numbers, batches(numbers), strict=True):
-            found = own_texts(batch) if texts is None else texts(number)
-            yield replace(batch, extra={**batch.extra, **{name: part.to(device) for name, part in found.items()}})
+            found = {name: part.to(device) for name, part in texts(number, batch).items()}
+            yield replace(batch, extra={**batch.extra, **found})
 
     return both
-
-
-def own_texts(batch: Batch) -> Mapping[str, Tensor]:
-    """A batch's captions as texts, masked as they are."""
-    return {
-        "text": batch.inputs.tokens,
-        "text_scored": batch.inputs.mask,
-        "text_read": batch.extra["masked"],
-        "text_read_mask": batch.extra["masked_mask"],
-        "text_total": batch.extra["written"],
-    }
 
 
 def started(config: Mapping[str, Any], teacher: clip.ClipTeacher, seed: int) -> bart.BartStudent:

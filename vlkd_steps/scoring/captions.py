@@ -20,7 +20,7 @@ def measure(annotations: Path, results: Path, images: Path | None = None) -> dic
     references = read_references(annotations)
     if images:
         chosen = read_images(images)
-        result_lists.match(annotations, references.keys() & chosen, chosen, "images", images)
+        result_lists.match(annotations, references.keys() & chosen, chosen, "images", images, "caption")
         references = {image: references[image] for image in chosen}
     candidates = result_lists.read(results, "image_id", int, "caption")
     result_lists.match(results, candidates, references, "images", images or annotations)

@@ -49,8 +49,10 @@ def read(path: Path, id_name: str, id_type: type, value_name: str) -> dict[Any, 
     return values
 
 
-def match(path: Path, given: Collection[Any], wanted: Collection[Any], items: str, reference: Path) -> None:
-    """Check that a file holds a result for every item and for no other.
+def match(
+    path: Path, given: Collection[Any], wanted: Collection[Any], items: str, reference: Path, of_each: str = "result"
+) -> None:
+    """Check that a file holds a result, or what else is to be there `of_each`, for every item and for no other.
 
     Args:
         path: the file of results.
@@ -60,18 +62,18 @@ def match(path: Path, given: Collection[Any], wanted: Collection[Any], items: st
         reference: the file that names the items.
 
     Raises:
-        UserError: results are missing, or belong to other items; with their numbers and the first of each.
+        UserError: some are missing, or belong to other items; with their numbers and the first of each.
     """
     held, known = set(given), set(wanted)
     missing = Faults.of(shown(name) for name in wanted if name not in held)
     surplus = Faults.of(shown(name) for name in given if name not in known)
     problems = []
     if missing:
-        problems.append(f"{missing.count:,} of {len(wanted):,} {items} have no result; first: {missing.first}")
+        problems.append(f"{missing.count:,} of {len(wanted):,} {items} have no {of_each}; first: {missing.first}")
     if surplus:
-        problems.append(f"{surplus.count:,} results are for other {items}; first: {surplus.first}")
+        problems.append(f"{surplus.count:,} {of_each}s are for other {items}; first: {surplus.first}")
     if problems:
-        advice = "score results of the same split, one for each"
+        advice = f"give {of_each}s of the same split, one for each"
         raise records.complaint(path, "", f"does not fit {reference}: {', and '.join(problems)}", advice)
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from vlkd_steps.core import records
 from vlkd_steps.core.records import shown
 from vlkd_steps.metrics.percentages import by, percent
-from vlkd_steps.metrics.vqa import ANSWERS, all_differ, soft_accuracies, soft_accuracy
+from vlkd_steps.metrics.vqa import ANSWERS, TEN, all_differ, fault, soft_accuracies, soft_accuracy
 from vlkd_steps.scoring import results as result_lists
 from vlkd_steps.scoring.results import FORMAT, Faults
 
@@ -32,7 +32,8 @@ def measure(
     table = accuracies(annotations, answers, results)
     if questions:
         wanted = question_ids(questions)
-        result_lists.match(annotations, table["question_id"].to_list(), wanted, "questions", questions)
+        annotated = table["question_id"].to_list()
+        result_lists.match(annotations, annotated, wanted, "questions", questions, "annotation")
     metrics: dict[str, Any] = {
         "overall": percent(table["score"]),
         "per_question_type": by(table, "question_type"),
@@ -91,6 +92,8 @@ def accuracies(path: Path, answers: Mapping[int, str], results_path: Path) -> pl
             twice.add(shown(question_id))
             continue
         if not all_differ(given):
+            if fault(given):
+                _explain(record, path, f"annotations[{number}]")
             alike[question_id] = given
         ids[question_id] = len(ids)
         references.extend(map(numbers.__getitem__, texts))
@@ -143,5 +146,4 @@ def _explain(record: dict[str, Any], path: Path, where: str) -> None:
         if type(answer) is not dict:
             raise records.complaint(path, place, f"must be an object, not {shown(answer)}", FORMAT)
         records.field(answer, "answer", str, path, place)
-    problem = f"has {len(given)} answers, the official metric is defined over {ANSWERS}"
-    raise records.complaint(path, f"{where}.answers", problem, f"repeat a single gold answer {ANSWERS} times")
+    raise records.complaint(path, f"{where}.answers", fault(given), TEN)

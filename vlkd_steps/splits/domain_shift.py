@@ -6,12 +6,12 @@ hash of the image's id alone: the same images for every task, seed and shot. Rol
 what the shares of their split leave.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
+from vlkd_steps.core import role_shares
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import position
 
@@ -26,8 +26,7 @@ def assign(instances: pl.DataFrame, dataset: Mapping[str, Any]) -> dict[str, pl.
         dataset: the conf; ``roles`` {role: {split, share}}.
 
     Raises:
-        UserError: a role names an unknown split, two roles take the same whole split, the shares of a split
-            leave nothing, or a role is empty.
+        UserError: a role names an unknown split, the roles of a split cannot be (`role_shares`), or a role is empty.
     """
     roles: Mapping[str, Mapping[str, Any]] = dataset["roles"]
     present = instances["split"].unique().sort().to_list()
@@ -38,6 +37,8 @@ def assign(instances: pl.DataFrame, dataset: Mapping[str, Any]) -> dict[str, pl.
             raise UserError(
                 f"data set {dataset['name']}: roles.{role}.split is {conf['split']!r}; there are {', '.join(present)}"
             )
+    if fault := role_shares.fault(roles):
+        raise UserError(f"data set {dataset['name']}: {fault}")
     result: dict[str, pl.DataFrame] = {}
     for split in present:
         result |= _assign_split(instances.filter(pl.col("split") == split), split, roles, dataset["name"])
@@ -49,12 +50,6 @@ def _assign_split(
 ) -> dict[str, pl.DataFrame]:
     shares = {role: float(roles[role]["share"]) for role in sorted(roles) if _takes_share(roles[role], split)}
     whole = [role for role in sorted(roles) if roles[role]["split"] == split and role not in shares]
-    if len(whole) > 1:
-        raise UserError(f"data set {name}: roles {' and '.join(whole)} take the same split {split!r}; give one a share")
-    if any(not 0 < share < 1 for share in shares.values()) or math.fsum(shares.values()) > 1:
-        raise UserError(
-            f"data set {name}: the shares of split {split!r} are {shares}; each in (0, 1), together at most 1"
-        )
     if not shares:
         return dict.fromkeys(whole, rows)
     image_ids = rows["image_id"].unique().sort().to_list()

@@ -6,6 +6,7 @@ it wrong, and easy otherwise. None of them is a row of any table.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -21,15 +22,16 @@ MAJORITY = 3
 RULES = ("hypothesis_hard", "hypothesis_easy")
 
 
-def wrong_votes(train: Statements, items: Statements) -> list[int]:
+def wrong_votes(train: Statements, items: Statements, where: Path) -> list[int]:
     """How many of the five scorers get each item wrong.
 
     Args:
         train: the full training split.
         items: what is judged; none of its images may be among the training images.
+        where: the file of the training pairs, for messages.
 
     Raises:
-        UserError: shared images, or a training split too small to be divided.
+        UserError: shared images, a training split too small to be divided, or hypotheses that share no words.
     """
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -43,7 +45,15 @@ def wrong_votes(train: Statements, items: Statements) -> list[int]:
     folds = np.array([fold_of[image] for image in train.images])
     labels = np.array(train.labels)
     bag = CountVectorizer(binary=True, ngram_range=(1, 2), min_df=2 if len(train) > 1000 else 1, dtype=np.float64)
-    words, unseen = bag.fit_transform(train.texts), bag.transform(items.texts)
+    try:
+        words = bag.fit_transform(train.texts)
+    except ValueError as error:  # scikit-learn's, of a vocabulary that is empty at once or after rare words left
+        raise UserError(
+            f"{where}: hypothesis-only scorers find no words in its {len(train)} hypotheses (two letters or more, "
+            f"between spaces or punctuation, in at least {bag.min_df} of them); give hypotheses with such words, or "
+            "choose the hard pairs yourself and name their file as a split of its own, with rule: given"
+        ) from error
+    unseen = bag.transform(items.texts)
     wrong = np.zeros(len(items), np.int64)
     for fold in range(SCORERS):
         rows = np.flatnonzero(folds != fold)

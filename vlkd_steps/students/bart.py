@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
@@ -25,7 +25,7 @@ from vlkd_steps.core.errors import UserError
 from vlkd_steps.core.seeds import derive
 from vlkd_steps.data import tokenizer as text
 from vlkd_steps.pretrained import hugging_face, report
-from vlkd_steps.students import initialization, saved
+from vlkd_steps.students import exported, initialization, saved
 
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token")
 PROJECTIONS = ("to_clip.", "from_clip.")
@@ -188,7 +188,12 @@ def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 def load_weights(source: str, name: str) -> tuple[BartForConditionalGeneration, Any]:
     """A pre-trained BART and its tokenizer."""
     bart = initialization.load(source, name, BartForConditionalGeneration, "BART")
-    return bart, initialization.tokenizer(source, name, bart)
+    tokenizer = initialization.tokenizer(source, name, bart)
+    if isinstance(tokenizer.backend_tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel):
+        # BART's own takes the space before a mask as its part, which vocab.json and merges.txt do not say.
+        mask = AddedToken(str(tokenizer.mask_token), lstrip=True, normalized=False, special=True)
+        tokenizer.add_special_tokens({"mask_token": mask})
+    return bart, tokenizer
 
 
 def save(student: BartStudent, path: Path) -> None:
@@ -228,7 +233,7 @@ def export(student: BartStudent, out: Path) -> None:
     weights = saved.tensors(student)
     whole = {name.removeprefix("bart."): t for name, t in weights.items() if name.startswith("bart.")}
     student.bart.save_pretrained(out, state_dict=whole)
-    student.tokenizer.save_pretrained(out)
+    exported.write_tokenizer(student, out)
     with files.atomic(out / "projections.safetensors") as temporary:
         save_file({k: v for k, v in weights.items() if k.startswith(PROJECTIONS)}, temporary)
     files.write_json(out / "vlkd.json", {"clip": student.clip, "clip_width": student.clip_width})

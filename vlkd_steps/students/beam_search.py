@@ -37,7 +37,8 @@ def search(
         mask: int64 [N, S], 0 for padding.
         begun: the prefixes, of equal length, int64 [N, P].
         beams: number of beams.
-        most_tokens: maximum length after the prefix, without the end token.
+        most_tokens: maximum length after the prefix of a text that ends, without the end token; a text that does not
+            end there is cut one token later, as by transformers' ``max_new_tokens=most_tokens + 1``.
         allowed: which tokens may follow those generated after the prefix; None: all.
 
     Returns:

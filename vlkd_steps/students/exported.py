@@ -17,6 +17,7 @@ from torch import nn
 
 from vlkd_steps.core import components, files
 from vlkd_steps.core.errors import UserError
+from vlkd_steps.data import tokenizer as text
 from vlkd_steps.pretrained import report
 from vlkd_steps.students import saved
 
@@ -37,7 +38,7 @@ def write_rest(student: nn.Module, encoder: str, out: Path) -> None:
 def write_tokenizer(student: Any, out: Path) -> None:
     """Write the student's tokenizer, with the class that transformers 4 and 5 share."""
     student.tokenizer.model_max_length = student.max_tokens
-    student.tokenizer.save_pretrained(out)
+    text.write(student.tokenizer, out)
     path = out / "tokenizer_config.json"
     files.write_json(path, files.read_json(path) | {"tokenizer_class": "PreTrainedTokenizerFast"})
 
@@ -50,17 +51,23 @@ def describe(kind: str, weights: Path, out: Path) -> None:
 def load(folder: Path) -> Any:
     """The student of an exported folder, in evaluation mode.
 
+    A plugin's module has ``load_folder(folder)``, or ``rebuilt`` as `vilt` has, for a folder with the same files.
+
     Raises:
-        UserError: `vlkd export` did not write the folder, or it lacks a tensor.
+        UserError: `vlkd export` did not write the folder, or it lacks a tensor, or a plugin's module loads no folder.
     """
     remedy = "name a folder that vlkd export wrote"
     description = files.read_json(folder / DESCRIPTION, remedy)
     kind = description.pop("kind", None)
-    if kind not in KINDS:
-        raise UserError(f"{folder / DESCRIPTION}: kind is {kind!r}, not one of {', '.join(KINDS)}; {remedy}")
+    known = (*KINDS, *components.brought("student"))
+    if kind not in known:
+        plugins = "; if a plugin brings it, name it first: vlkd_steps.core.components.use([PLUGIN])"
+        raise UserError(f"{folder / DESCRIPTION}: kind is {kind!r}, not one of {', '.join(known)}; {remedy}{plugins}")
     module = components.load("student", kind)
-    if kind == "bart":
+    if hasattr(module, "load_folder"):
         return module.load_folder(folder)
+    if not hasattr(module, "rebuilt"):
+        raise UserError(f"{module.__name__} has no function load_folder; write it, to load what its export wrote")
     weights = folder / "model.safetensors"
     tensors = {}
     for name, tensor in report.tensors(weights, "the weights", pickles=False).items():

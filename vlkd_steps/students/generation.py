@@ -73,7 +73,8 @@ def write(
         prompt: the prompt into which the questions are filled.
         questions: N of them; empty texts if the prompt has no question.
         beams: number of beams.
-        most_tokens: maximum length of an answer, less where the prompt leaves fewer positions.
+        most_tokens: maximum length of an answer that ends, less where the prompt leaves fewer positions; one that does
+            not end is cut one token later.
         answers: the allowed answers; None: any text.
 
     Returns:

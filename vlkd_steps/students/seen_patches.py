@@ -6,6 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from vlkd_steps.core import hardware
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.inputs import Regions
 from vlkd_steps.data.patches import grid_locations, side_of
@@ -48,9 +49,9 @@ class PatchSight:
         return self
 
     def batch(self, rows: Tensor) -> dict[str, Regions]:
-        """``regions`` of the images at `rows`, int64 [B]: features [B, P, W], locations, and a mask of ones."""
+        """``regions`` of the images at `rows`, int64 [B] on the CPU: features [B, P, W], locations, a mask of ones."""
         if self.patches is not None:
-            features = self.patches[rows]
+            features = self.patches[hardware.moved(rows, self.device)]
         else:
             distinct, positions = rows.unique(return_inverse=True)
             read = self.store.patches([self.image_ids[row] for row in distinct.tolist()])

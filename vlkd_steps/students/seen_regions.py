@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from vlkd_steps.core import layout
+from vlkd_steps.core import hardware, layout
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.data.inputs import Regions
 from vlkd_steps.teachers.regions.region_store import LOCATION, RegionStore
@@ -18,7 +18,7 @@ class RegionSight:
     """The regions of a split's distinct images, in the order of `image_ids`.
 
     Attributes:
-        counts: int64 [images], how many regions each has.
+        counts: int64 [images], how many regions each has; on the CPU, as `batches.Encoded` says.
     """
 
     def __init__(self, store: RegionStore, image_ids: Sequence[str], in_memory: int = IN_MEMORY) -> None:
@@ -50,19 +50,18 @@ class RegionSight:
     def to(self, device: torch.device) -> Self:
         """Move tensors in memory to the training device."""
         self.device = device
-        self.counts, self._starts = self.counts.to(device), self._starts.to(device)
         if self._held is not None:
             self._held = self._held[0].to(device), self._held[1].to(device)
         return self
 
     def batch(self, rows: Tensor) -> dict[str, Regions]:
-        """The images at `rows`, int64 [N]: ``regions``, padded with zeros to the largest number in the batch."""
-        rows = rows.to(self.device)
+        """The images at `rows`, int64 [N] on the CPU: ``regions``, padded with zeros to the batch's largest number."""
         counts = self.counts[rows]
         numbers = torch.arange(int(counts.max()), device=self.device)
-        there = numbers < counts[:, None]
+        there = numbers < hardware.moved(counts, self.device)[:, None]
         if self._held is not None:
-            flat = (self._starts[rows][:, None] + numbers).clamp(max=len(self._held[0]) - 1)
+            starts = hardware.moved(self._starts[rows], self.device)
+            flat = (starts[:, None] + numbers).clamp(max=len(self._held[0]) - 1)
             features, locations = (part[flat] * there[:, :, None] for part in self._held)
         else:
             features, locations = self._read(rows, len(numbers))

@@ -57,7 +57,8 @@ class Teacher(Protocol):
     ``kinds``, of "image", "patch" and "text", says what it embeds (default: image and text); only the methods for those
     are needed. Patches come with v, from ``embed_patches(images)``: float32 [B, D] and [B, P, W]. A teacher whose cost
     grows with the longest text of a batch has ``text_lengths(texts)``. One that embeds single words differently from
-    texts has ``embed_words(words)``: float32 [B, D].
+    texts has ``embed_words(words)``: float32 [B, D]. ``device`` says where it computes (default: the CPU); for one on a
+    GPU, images are read ahead into page-locked memory by all cores of the job.
     """
 
     identity: dict[str, Any]
@@ -90,7 +91,7 @@ def extract(
 
     Args:
         model: a `Teacher`, or one whose ``maker`` makes the rows; its ``identity`` (JSON) is a part of the content key,
-            its ``dim`` the width of the features.
+            its ``dim`` the width of the features, its ``device`` where it computes (default: the CPU).
         instances: columns ``image_id, image_path, text``.
         folder: of the store.
         settings: ``dtype`` (float32, float16), ``batch_size``, ``shard_size``, ``threads`` (torch's, part of the
@@ -106,7 +107,7 @@ def extract(
         The finished store, of the maker's class STORE; None for a slice.
 
     Raises:
-        UserError: an image that is missing or cannot be read, or one id that names two images.
+        UserError: an image that is missing or cannot be read.
         Interrupted: `stop` was set; finished chunks are kept.
     """
     maker: type[Maker] = getattr(model, "maker", Embedding)
@@ -121,7 +122,8 @@ def extract(
     marks = Marks(folder, shared_round or uuid.uuid4().hex, files.digest([writer.key, plan.names]))
     mine = range(len(plan.chunks))[part[0] :: part[1]] if part else range(len(plan.chunks))
     progress = Progress(label, sum(len(plan.chunks[number].items) for number in mine))
-    making = Making(maker(model, batch_size, stop), writer, marks, plan.chunks, progress)
+    pinned = torch.device(getattr(model, "device", "cpu")).type == "cuda"
+    making = Making(maker(model, batch_size, stop), writer, marks, plan.chunks, progress, pinned)
     shards = making.all(mine)
     if part:
         return None
@@ -137,6 +139,9 @@ class Making:
     """Turns chunks into shards: made earlier in this round, found complete, or made now.
 
     `data.loader` reads images ahead, across chunks; whether a chunk is missing is checked when its turn comes.
+
+    Attributes:
+        pinned: images come in page-locked memory, for a model on a GPU.
     """
 
     maker: "Maker"
@@ -144,6 +149,7 @@ class Making:
     marks: "Marks"
     chunks: Sequence["Chunk"]
     progress: "Progress"
+    pinned: bool = False
     shards: dict[int, list[Shard]] = field(default_factory=dict)
     made: Counter[str] = field(default_factory=Counter)
 
@@ -155,7 +161,7 @@ class Making:
             Interrupted: a stop was requested; finished chunks are kept.
         """
         images = [number for number in mine if self.chunks[number].of_images]
-        with closing(loader.ahead(self._load, self._missing(images), torch.cuda.is_available())) as loaded:
+        with closing(loader.ahead(self._load, self._missing(images), self.pinned)) as loaded:
             for number, batches in groupby(loaded, itemgetter(0)):
                 contents: list[str] = []
                 computed = self.maker.image_rows(self.chunks[number], self._loaded(batches, contents))
@@ -436,13 +442,9 @@ class Progress:
 
 
 def distinct_images(instances: pl.DataFrame) -> list[ImageRef]:
-    """Every distinct image id with its file, by id."""
-    found = instances.select("image_id", "image_path").unique().sort("image_id", "image_path")
-    twice = found.filter(pl.col("image_id").is_duplicated())
-    if len(twice):
-        name, *paths = twice["image_id"][0], *twice["image_path"][:2]
-        raise UserError(f"image id {name!r} names two images, {' and '.join(paths)}; correct the data set's image ids")
-    return [ImageRef(name, Path(path)) for name, path in found.iter_rows()]
+    """Every distinct image id with its file, by id; the first of several, which hold equal bytes (`prepare`)."""
+    found = instances.select("image_id", "image_path").unique("image_id", keep="first", maintain_order=True)
+    return [ImageRef(name, Path(path)) for name, path in found.sort("image_id").iter_rows()]
 
 
 def hashed(images: Sequence[ImageRef], content: Callable[[ImageRef], str], stop: StopRequest) -> str:

@@ -437,7 +437,8 @@ class Writer:
 def sweep(folder: Path, key: str) -> None:
     """Remove shards of older keys and files of killed writers: everything that the manifest in `folder` does not list.
 
-    If Snakemake has deleted that manifest, the copy of `key` is read. There must be no writers meanwhile.
+    If Snakemake has deleted that manifest, the copy of `key` is read. There must be no writers meanwhile: the step has
+    a lock.
     """
     manifests = [path for path in (folder / "manifest.json", folder / key[:16] / "manifest.json") if path.is_file()]
     if not manifests:

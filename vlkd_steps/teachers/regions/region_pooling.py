@@ -21,6 +21,7 @@ from torchvision.ops import roi_align
 from vlkd_steps.core import hardware
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.pretrained import report, timm_models
+from vlkd_steps.teachers.models.computing import device_of
 from vlkd_steps.teachers.models.weights import weights_digest
 
 POOL = {"pixels": 8, "timm": 7}
@@ -37,11 +38,13 @@ class Backbone(Protocol):
         identity: what they depend on besides the image (JSON).
         dim: their width D.
         side: pixels to which an image's shorter side is resized; 0: it is not.
+        device: that computes them.
     """
 
     identity: dict[str, Any]
     dim: int
     side: int
+    device: torch.device
 
     def pooled(self, image: Image.Image, boxes: np.ndarray) -> np.ndarray:
         """An RGB image and relative boxes [R, 4] -> float32 [R, D]."""
@@ -51,6 +54,7 @@ class Pixels:
     """The pixels themselves."""
 
     side = 0
+    device = torch.device("cpu")
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.pool = int(config.get("pool", POOL["pixels"]))
@@ -161,5 +165,5 @@ def create(config: Mapping[str, Any]) -> Backbone:
     if name == "pixels":
         return Pixels(config)
     if name.startswith("timm:"):
-        return Timm(config, hardware.resolve_device(config.get("device", "auto")))
+        return Timm(config, device_of(config))
     raise UserError(f"extractor {config['name']}: backbone is {name!r}; write pixels or timm:NAME")

@@ -59,7 +59,7 @@ class BoxSource:
         self.whole = bool(config.get("whole_image", False))
         self.maximum = int(config.get("max_regions", MAXIMUM))
         self.backbone = region_pooling.create(config)
-        self.dim = self.backbone.dim
+        self.dim, self.device = self.backbone.dim, self.backbone.device
         self.identity: dict[str, Any] = {
             "kind": "boxes",
             "boxes": self.metadata if self.boxes == "metadata" else self.grid,

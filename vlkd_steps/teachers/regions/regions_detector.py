@@ -27,6 +27,7 @@ from vlkd_steps.core import hardware, image_file, raw_files
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.pretrained import report
 from vlkd_steps.teachers.features.extraction import ImageRef
+from vlkd_steps.teachers.models.computing import device_of
 from vlkd_steps.teachers.models.weights import weights_digest
 from vlkd_steps.teachers.regions.region_extraction import Reading, Regions, locations
 
@@ -157,4 +158,4 @@ def from_file(config: Mapping[str, Any], path: Path) -> torch.nn.Module:
 def load(config: Mapping[str, Any]) -> DetectorSource:
     """The source that a configuration of kind ``regions_detector`` describes, on its ``device``."""
     torch.set_num_threads(config.get("threads", 1))
-    return DetectorSource(config, hardware.resolve_device(config.get("device", "auto")))
+    return DetectorSource(config, device_of(config))

@@ -70,4 +70,10 @@ def of_choices(likely: np.ndarray) -> SoftAnswers:
 
 def likeliest(likely: np.ndarray, most: int) -> np.ndarray:
     """The columns of the `most` largest entries of each row, the largest first; of equal ones the first."""
-    return np.asarray(np.argsort(-likely, axis=1, kind="stable")[:, :most])
+    falling, most = -likely, min(most, likely.shape[1])
+    least = np.partition(falling, most - 1, axis=1)[:, most - 1, None]
+    above, equal = falling < least, falling == least
+    kept = above | (equal & (equal.cumsum(axis=1) <= most - above.sum(axis=1, keepdims=True)))
+    columns = np.nonzero(kept)[1].reshape(len(likely), most)
+    order = np.argsort(np.take_along_axis(falling, columns, axis=1), axis=1, kind="stable")
+    return np.asarray(np.take_along_axis(columns, order, axis=1))
