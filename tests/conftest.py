@@ -43,6 +43,16 @@ def own_log() -> Iterator[None]:
     log.propagate = True
 
 
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """The environment as at the start, after each test: commands set variables of the process that they run in."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's root."""
