@@ -45,6 +45,7 @@ def test_the_command_prints_answers_and_probabilities(run: Path, capsys: pytest.
         (["nowhere", "--image", "{image}", "what"], "there is no run nowhere"),
         (["{seeds}", "--image", "{image}", "what"], "has 1 runs; name the folder of one seed"),
         (["{run}", "--image", "none.jpg", "what"], "the image none.jpg does not exist"),
+        (["{run}", "--image", ".", "what"], "the image . is a folder"),
         (["{run}", "--image", "words.txt", "what"], "words.txt"),
         (["{run}", "--image", "{image}", " "], "the question is empty"),
         (["{run}", "--image", "{image}"], "the question is empty"),

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from vlkd_steps import tasks
 from vlkd_steps.core import checksums
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.evaluation import tables
@@ -83,3 +84,16 @@ def test_scores_of_items_are_numbers(score: float | None) -> None:
     with pytest.raises(UserError, match=r"x: the score of instance b is .*, not a number, 0 or more"):
         check_scores(scores, "x")
     check_scores(scores.head(1), "x")
+
+
+@pytest.mark.parametrize(("ids", "scores", "fault"), [("aa", [0.5, 1.0], "two scores"), ("ba", [0.5, 1.5], "0 to 1")])
+def test_an_instance_has_one_score_which_is_a_share_where_the_metric_is_a_percentage(
+    ids: str, scores: list[float], fault: str
+) -> None:
+    table = pl.DataFrame({"instance_id": list(ids), "score": scores})
+    with pytest.raises(UserError, match=f"x: .*instance a .*{fault}"):
+        check_scores(table, "x", tasks.load("vqa"))
+
+
+def test_a_score_of_captions_may_be_above_one() -> None:
+    check_scores(pl.DataFrame({"instance_id": ["a"], "score": [3.5]}), "x", tasks.load("captioning"))

@@ -59,6 +59,9 @@ def test_columns_go_by_their_names(tmp_path: Path) -> None:
         (HEADER + f"a,{NUMBERS}\n\nb,{NUMBERS},1\n", "line 4: has 22 cells, the header has 21"),
         (HEADER + f"a,{NUMBERS}\na,{NUMBERS}\n", "line 3: a stands already in line 2"),
         (HEADER + f"a,{NUMBERS.replace('7', 'x')}\n", "line 2: rationale_conditioned_on_a0_3 is 'x7?', not a finite"),
+        (HEADER + f"a,{NUMBERS.replace('19', '1_9')}\n", "line 2: rationale_conditioned_on_a3_3 is '1_9', not a"),
+        (HEADER + f"a,{NUMBERS.replace('19', chr(0x661))}\n", "line 2: rationale_conditioned_on_a3_3 is '.', not a"),
+        (HEADER + f"a,{NUMBERS.replace('19', '1e999')}\n", "line 2: rationale_conditioned_on_a3_3 is '1e999', not a"),
         (HEADER + f"a,{NUMBERS.replace('19', 'nan')}\n", "line 2: rationale_conditioned_on_a3_3 is 'nan', not a"),
     ],
 )

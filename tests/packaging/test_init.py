@@ -1,6 +1,7 @@
 """``vlkd init``: its refusals, and a project that runs with the installed package alone."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -11,7 +12,7 @@ import yaml
 from packaging_environment import environment, install, virtual_environment
 
 from vlkd_steps.cli import init
-from vlkd_steps.config import composition
+from vlkd_steps.config import composition, members
 from vlkd_steps.graph import installed_code
 
 
@@ -83,7 +84,8 @@ def test_every_file_of_a_project_is_written(tmp_path: Path, capsys: pytest.Captu
         assert "vlkd_steps" not in stage["deps"]
         assert "conf" in stage["deps"]
     assert composition.read_params(folder / "params.yaml").conf == ("conf",)
-    assert (folder / "conf/README.md").is_file()
+    named = (folder / "conf/README.md").read_text()
+    assert all(f"`{group}/" in named for group in (*members.GROUPS, "experiment", "claims"))
     assert not (folder / ".git").exists()
 
 
@@ -96,6 +98,40 @@ def test_a_folder_with_files_is_refused_and_unchanged(tmp_path: Path, capsys: py
     assert init.main([str(tmp_path / os.fsdecode(b"caf\xe9"))]) == 2
     assert "caf\\xe9' is not UTF-8" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("there", [".", "made"])
+def test_what_could_not_be_written_whole_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, there: str
+) -> None:
+    def full(source: Path, target: Path, **_: object) -> None:
+        raise shutil.Error([(str(source), str(target), "[Errno 28] No space left on device")])
+
+    before, folder = tmp_path / there, tmp_path / "made" if there == "made" else tmp_path / "new/mine"
+    before.mkdir(exist_ok=True)
+    with monkeypatch.context() as disk:
+        disk.setattr(shutil, "copytree", full)
+        assert init.main([str(folder), "--no-git"]) == 2
+    said = capsys.readouterr().err
+    assert f"{folder}/profiles/default cannot be written ([Errno 28] No space left on device)" in said
+    assert not list(before.iterdir())
+    assert init.main([str(folder), "--no-git"]) == 0
+
+
+@pytest.mark.parametrize("name", ["new/mine", "link"])
+def test_what_others_made_meanwhile_stays(tmp_path: Path, name: str) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+
+    def fail() -> None:
+        with init.removed_unless_whole(tmp_path / name):
+            (tmp_path / name).mkdir(parents=True)
+            (tmp_path / "new/others").mkdir()
+            raise FileNotFoundError
+
+    with pytest.raises(OSError):  # noqa: PT011 - of the link, that it exists
+        fail()
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.glob("new/*")) == (["others"] if name == "new/mine" else [])
 
 
 def test_inside_a_repository_it_becomes_a_part_of_it(tmp_path: Path) -> None:

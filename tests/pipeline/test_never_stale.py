@@ -66,7 +66,7 @@ def kill_training(project: Project, *command: str) -> str:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while time.monotonic() < until and running.poll() is None:
         for entry in Path("/proc").iterdir():
             try:
@@ -76,7 +76,7 @@ def kill_training(project: Project, *command: str) -> str:
             except (OSError, ValueError):
                 continue
         time.sleep(0.05)
-    output, _ = running.communicate(timeout=60)
+    output, _ = running.communicate(timeout=300)
     assert running.returncode, output
     return output
 

@@ -20,11 +20,12 @@ def run(
     attempts: int = 1,
     processes: int = 1,
     gpus: int = 0,
+    **recipe: int,
 ) -> None:
     """A run of 100 steps of 32 items that took 10 seconds, 5 of them on its core, where a step took 20 ms."""
     path = layout.journal(layout.run("old", "toys", "vilt_toy", variant, 100, seed))
     tags = {"student": "vilt_toy", "dataset": "toys", "variant": variant, "method": variant}
-    training = {"steps": 100, "batch_size": 32, "accumulation": 1}
+    training = {"steps": 100, "batch_size": 32, "accumulation": 1, **recipe}
     with Journal(path) as journal:
         allocation = {"processes": processes, "cpus": processes, "gpus": gpus}
         for attempt in range(1, attempts + 1):
@@ -40,7 +41,18 @@ def test_a_finished_run_is_read_in_cpu_time() -> None:
     run("clip_td", 2, status="FAILED")
     run("clip_td", 3, attempts=2)
     [found] = past.runs()
-    assert (found.step, found.rest, found.rows, found.gpus) == pytest.approx((0.01, 4.0, 32, 0))
+    assert (found.step, found.rest, found.gpus) == pytest.approx((0.01, 4.0, 0))
+    assert found.size == (32, "rows")
+
+
+def test_tokens_replace_the_batch_size_and_are_not_compared_with_rows() -> None:
+    run("clip_td", 1, tokens_per_batch=5120, accumulation=2)
+    run("clip_td", 2)
+    tokens, rows = past.runs()
+    assert (tokens.size, rows.size) == ((10240, "tokens"), (32, "rows"))
+    wanted = {"student": "vilt_toy", "dataset": "toys", "variant": "clip_td", "method": "clip_td"}
+    assert past.like([tokens, rows], "tokens", **wanted)[0] == [tokens]
+    assert past.like([tokens, rows], "rows", **wanted)[0] == [rows]
 
 
 def test_the_seconds_of_several_devices_are_added() -> None:
@@ -55,22 +67,22 @@ def test_the_runs_most_like_a_planned_one() -> None:
     run("clip_td", 1)
     run("finetune", 1)
     seen = past.runs()
-    chosen, alike = past.like(seen, student="vilt_toy", dataset="toys", variant="clip_td", method="clip_td")
+    chosen, alike = past.like(seen, "rows", student="vilt_toy", dataset="toys", variant="clip_td", method="clip_td")
     assert ([found.tags["variant"] for found in chosen], alike) == (["clip_td"], "student, dataset, variant")
-    chosen, alike = past.like(seen, student="vilt_toy", dataset="others", variant="no_weight", method="clip_td")
+    chosen, alike = past.like(seen, "rows", student="vilt_toy", dataset="others", variant="no_weight", method="clip_td")
     assert ([found.tags["variant"] for found in chosen], alike) == (["clip_td"], "student, method")
-    chosen, alike = past.like(seen, student="vilt_toy", dataset="others", variant="x", method="mad")
+    chosen, alike = past.like(seen, "rows", student="vilt_toy", dataset="others", variant="x", method="mad")
     assert (len(chosen), alike) == (2, "student")
-    assert past.like(seen, student="uniter", dataset="toys", variant="clip_td", method="clip_td") == ([], "")
+    assert past.like(seen, "rows", student="uniter", dataset="toys", variant="clip_td", method="clip_td") == ([], "")
 
 
 def test_a_run_that_trains_no_student_is_like_such_runs_alone() -> None:
     run("clip_td", 1)
     run("clip_probe", 1, step_ms=None)
     planned = {"student": "vilt_toy", "dataset": "others", "variant": "x"}
-    [found], alike = past.like(past.runs(), trains=False, **planned, method="clip_probe")
+    [found], alike = past.like(past.runs(), past.NO_STEP.unit, **planned, method="clip_probe")
     assert (found.step, found.rest, alike) == (0, 5.0, "student, method")
-    assert [each.tags["variant"] for each in past.like(past.runs(), **planned, method="mad")[0]] == ["clip_td"]
+    assert [each.tags["variant"] for each in past.like(past.runs(), "rows", **planned, method="mad")[0]] == ["clip_td"]
 
 
 def test_rows_a_second_of_a_teacher_and_seconds_of_a_rule() -> None:

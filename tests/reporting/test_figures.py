@@ -1,6 +1,8 @@
 """The marks, axes and legends of figures, and the style of each variant."""
 
+import html
 import re
+import warnings
 from itertools import pairwise
 from pathlib import Path
 
@@ -134,3 +136,18 @@ def test_a_dollar_in_a_label_is_drawn_as_it_is() -> None:
            "sd": 1.0, "gain": 0.0, "gain_low": -1.0, "gain_high": 1.0, "unit": "questions"}  # fmt: skip
     looks = style.styles(["a"], "b", {"a": "a[template=$x_{ of $]"})
     assert "a[template=$x_{ of $] 100" in figures.gains([row], looks)
+
+
+def test_what_a_page_adapts_in_tags_stays_in_texts() -> None:
+    """A swept value may look like anything, and its letters may be ones that matplotlib's font does not have."""
+    named = 'a url(#b) id="c" href="#d" #1b2027 一'
+    looks = style.styles(["a"], "r", {"a": named})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = figures.gains([gain("one", "a")], looks)
+    page = figures.inline(drawn, looks, "f")
+    [shown] = [html.unescape(text) for text in re.findall(r">([^<>]*)</text>", page) if "100" in text]
+    assert shown == f"{named} 100"
+    assert 'id="f-' in page
+    assert "url(#f-" in page
+    assert "var(--ink)" in page

@@ -123,6 +123,29 @@ def test_a_late_worker_of_a_finished_round_loads_no_teacher(config, root) -> Non
     subprocess.run([sys.executable, "-c", code, late], check=True, env={**os.environ, "PYTHONPATH": str(root)})
 
 
+HOLD = """
+import pathlib, sys, time
+from vlkd_steps.core import locks
+with locks.exclusive(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(2)
+    pathlib.Path("ended").touch()
+"""
+
+
+def test_a_second_one_waits_for_the_first(config, root, monkeypatch, capsys) -> None:
+    """Each would remove the other's shards, which have other keys."""
+    folder, launched = layout.features("tiny", "toy"), []
+    monkeypatch.setattr(extract, "launch", lambda work: launched.append(Path("ended").exists()) or 2)
+    command = [sys.executable, "-c", HOLD, str(folder.with_name(f".{folder.name}.lock"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(root)}) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"held\n"
+        assert run(config) == 2
+    assert launched == [True]
+    assert f"waits for process {first.pid} on " in capsys.readouterr().err
+
+
 def test_a_signal_stops_it(config) -> None:
     with stop_request() as stop:
         stop.signal_number = 12

@@ -5,6 +5,7 @@ import pytest
 from official_files import annotation, question, vqa, vqa_conf, write_images
 
 from vlkd_steps.core import layout
+from vlkd_steps.core.errors import UserError
 from vlkd_steps.datasets import instances
 from vlkd_steps.sources import local
 from vlkd_steps.steps import download, prepare
@@ -95,7 +96,8 @@ def test_an_image_that_was_not_downloaded_is_refused(conf, capsys):
         ({"reader": "vqa_v3"}, "data set 'mine': there is no reader 'vqa_v3'"),
         (
             {"files": {"train": {"questions": "q.json", "annotations": None, "images": None}}},
-            "q.json is not part of source 'mine'; check `files` in the data set's conf (its annotation files are: ",
+            "q.json is not part of source 'mine'; check `files` in the data set's conf "
+            "(its files other than images are: notes.txt, train_a.json, train_q.json)",
         ),
     ],
 )
@@ -146,3 +148,14 @@ def test_an_image_id_that_means_two_images_is_refused(conf, capsys):
     assert "the image id 1 means data/raw/mine/images/1.png in split train, and data/raw/mine/val/1.png in" in said
     shutil.copyfile(mine / "images" / "1.png", mine / "val" / "1.png")
     assert (fetch(), run(conf | {"files": files})) == (0, 0)
+
+
+def test_settings_of_a_plugins_reader_are_no_files(conf, monkeypatch):
+    monkeypatch.setattr(prepare.components, "brought", lambda kind: ["toy"] if kind == "reader" else [])
+    split = {"table": "train_q.json", "images": "images", "first": 1, "separator": "|", "decimal": "/"}
+    toy = conf | {"reader": "toy", "files": {"train": split}}
+    prepare.check_paths(toy)
+    assert prepare.official_files(toy) == ["train_q.json"]
+    with pytest.raises(UserError, match=r"files\.train\.table"):
+        prepare.check_paths(toy | {"files": {"train": {"table": "../mine/train_q.json"}}})
+    assert prepare.official_files(conf | {"files": {"train": {"questions": "|"}}}) == ["|"]

@@ -15,7 +15,7 @@ import yaml
 from vlkd_steps.cli import export, leaderboard, score, show
 from vlkd_steps.config import composition, jobs
 from vlkd_steps.config.models.composition import Cell
-from vlkd_steps.core import layout
+from vlkd_steps.core import files, layout
 from vlkd_steps.datasets.vcr import spell
 from vlkd_steps.deployment import finished_run, page
 from vlkd_steps.deployment.finished_run import Query
@@ -146,6 +146,20 @@ def test_the_leaderboards_file_scores_as_the_run_does(
     assert f"--split val: {layout.instances(NAME)} has no rows of it; there are " in capsys.readouterr().err
     assert leaderboard.main(["runs", "--out", "x.csv"]) == 2
     assert "; name the folder of one seed, such as runs/" in capsys.readouterr().err
+
+
+def test_features_of_another_extraction_are_not_scored(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = layout.features_manifest("boxes_scenes", NAME)
+    before = manifest.read_bytes()
+    files.write_json(manifest, files.read_json(manifest) | {"key": "0" * 64})
+    try:
+        for student, status in (("uniter_scenes", 2), ("vilt_scenes", 0)):  # the other one reads pixels
+            run = run_folder(student, "clip_td")
+            assert leaderboard.main([str(run), "--split", "dev", "--out", f"{student}.csv"]) == status
+    finally:
+        manifest.write_bytes(before)
+    assert f"{manifest}: these features are others than those that " in capsys.readouterr().err
+    assert not Path("uniter_scenes.csv").exists()
 
 
 @pytest.mark.parametrize(("student", "variant"), [("vilt_scenes", "clip_td"), *CELLS[-2:]])

@@ -25,7 +25,7 @@ SCORES = pl.DataFrame(
 def test_every_task_has_a_head_a_scorer_and_something_to_be_compared_by(name: str) -> None:
     task = tasks.load(name)
     assert task.head in ("classes", "choices", "written")
-    assert components.load("metric", task.metric).Scorer
+    assert type(task).scorer is not tasks.Task.scorer or components.load("metric", task.metric).Scorer
     assert task.compared_by
     assert task.choices == 1 or task.head == "choices"
     assert task.in_words or task.head != "written"

@@ -49,6 +49,19 @@ def test_the_gain_is_over_the_reference_of_the_same_seed(make_run: MakeRun) -> N
     assert "gain/test/accuracy" not in values(records.read(folder, reference="naive_kd")[0])
 
 
+def test_there_is_no_gain_until_the_reference_has_results_of_its_own(make_run: MakeRun) -> None:
+    folder, reference = make_run(variant="clip_td"), make_run(variant="finetune")
+    assert "gain/test/accuracy" in values(records.read(folder)[0])
+    make_run(variant="finetune", run_key="new", evaluated=False)
+    os.utime(layout.metrics(reference), (1_000_000, 1_000_000))
+    assert "gain/test/accuracy" not in values(records.read(folder)[0])
+    make_run(variant="finetune", run_key="new")
+    assert "gain/test/accuracy" in values(records.read(folder)[0])
+    with Journal(layout.journal(reference)) as journal:
+        journal.append("start", run_key="newer", attempt=1)
+        assert "gain/test/accuracy" not in values(records.read(folder)[0])
+
+
 def test_a_step_seen_twice_counts_once_and_the_last_time(make_run: MakeRun) -> None:
     folder = make_run(steps=50, end=None)
     make_run(steps=100)

@@ -21,6 +21,11 @@ def other_bytes(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+def reference(folder: Path) -> Path:
+    """The reference run that a run of `make_run` is compared with."""
+    return folder.parents[2] / "finetune" / "300" / "s10"
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -30,7 +35,10 @@ def other_bytes(path: Path) -> None:
         lambda folder: files.write_json(layout.provenance(folder), {}),
         lambda folder: layout.run_config(folder).unlink(),
         lambda folder: layout.predictions(folder, "dev").rename(layout.predictions(folder, "other")),
-        lambda folder: other_bytes(layout.metrics(folder.parents[2] / "finetune" / "300" / "s10")),
+        lambda folder: other_bytes(layout.metrics(reference(folder))),
+        lambda folder: other_bytes(layout.journal(reference(folder))),
+        lambda folder: layout.run_config(reference(folder)).unlink(),
+        lambda folder: other_bytes(layout.predictions(reference(folder), "test")),
         lambda _: synthetic_instances("scenes_vqa"),
     ],
 )
@@ -41,6 +49,14 @@ def test_whatever_a_record_is_made_of_changes_the_stamp(make_run: MakeRun, chang
     assert seen.stamp(folder, "finetune") == before
     change(folder)
     assert seen.stamp(folder, "finetune") != before
+
+
+def test_a_reference_that_trains_changes_the_stamp(make_run: MakeRun) -> None:
+    compared, folder = make_run(variant="finetune"), make_run()
+    before = seen.stamp(folder, "finetune")
+    with Journal(layout.journal(compared)):
+        assert seen.stamp(folder, "finetune") != before
+    assert seen.stamp(folder, "finetune") == before
 
 
 def test_what_is_remembered_holds_for_the_same_folders_reference_and_killed_runs(make_run: MakeRun) -> None:

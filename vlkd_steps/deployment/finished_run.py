@@ -93,7 +93,9 @@ class FinishedRun:
             if not files.is_utf8(text):
                 raise UserError(f"{text!r} is not UTF-8; give texts and the image's path in UTF-8")
         if not query.image.is_file():
-            raise UserError(f"the image {query.image} does not exist; name an image file")
+            why = "is no file" if query.image.exists() else "does not exist"
+            why = "is a folder" if query.image.is_dir() else why
+            raise UserError(f"the image {query.image} {why}; name an image file")
         image_file.read(query.image)
         if any(not choice.strip() for choice in query.choices):
             raise UserError("one of the choices is empty; give a text for each")
@@ -143,24 +145,8 @@ class Classifying(FinishedRun):
             items = from_frame(row(query, str(query.image)), student.labels)
             sight = Pixels(query.image, student.image_size)
             return Encoded(items, student.tokenizer, student.max_tokens, student.image_size, sight=sight)
-        self._check_features()
-        data = classify.DataSet(self.dataset, self.accelerator.device, classify.plugged(self.described))
+        data = data_set(self.folder, self.described, student, self.accelerator.device)
         return data.encode(from_frame(row(query, self._image_id(query.image)), student.labels), student)
-
-    def _check_features(self) -> None:
-        """Refuse features that another model made than those that the run was trained and evaluated with.
-
-        Raises:
-            UserError: they are such, or are missing.
-        """
-        name = self.described["teacher"]["name"] if self.keeps_teacher else self.student.regions
-        key = "features" if self.keeps_teacher else "regions"
-        if run_dir.features([name], self.dataset)["key"] != self.described["made_of"][key]["key"]:
-            raise UserError(
-                f"{layout.features_manifest(name, self.dataset)}: these features are others than those that "
-                f"{self.folder} was trained with, of another model, configuration or code; train the run again "
-                "(snakemake --cores all), or restore the features (dvc checkout)"
-            )
 
     def _image_id(self, image: Path) -> str:
         """The id of an image of the run's data set, whose features are stored.
@@ -269,6 +255,30 @@ def described(folder: Path) -> tuple[dict[str, Any], Method]:
         )
     checksums.verified(folder / "model.safetensors", layout.run_checksums(folder, "distill"), _AGAIN)
     return config, method
+
+
+def data_set(folder: Path, described: dict[str, Any], student: Any, device: torch.device) -> classify.DataSet:
+    """The run's data set as its classifying student reads it, with the features that the run was trained with.
+
+    Raises:
+        UserError: those that are there were made by another model, or are missing.
+    """
+    name = described["dataset"]["name"]
+    if declaration(described["method"]["name"]).keeps_teacher:
+        _check_features(folder, described, "features", described["teacher"]["name"])
+    elif getattr(student, "sees", "pixels") == "regions":
+        _check_features(folder, described, "regions", student.regions)
+    return classify.DataSet(name, device, classify.plugged(described))
+
+
+def _check_features(folder: Path, described: dict[str, Any], kind: str, extractor: str) -> None:
+    dataset = described["dataset"]["name"]
+    if run_dir.features([extractor], dataset)["key"] != described["made_of"][kind]["key"]:
+        raise UserError(
+            f"{layout.features_manifest(extractor, dataset)}: these features are others than those that {folder} was "
+            "trained with, of another model, configuration or code; train the run again (snakemake --cores all), or "
+            "restore the features (dvc checkout)"
+        )
 
 
 _AGAIN = "make it again (snakemake --cores all), or restore it (dvc checkout)"

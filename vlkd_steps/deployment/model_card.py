@@ -17,6 +17,7 @@ from vlkd_steps.core import checksums, files, layout, markdown
 from vlkd_steps.deployment.finished_run import FinishedRun
 from vlkd_steps.evaluation import tables
 from vlkd_steps.reporting import table
+from vlkd_steps.students import exported
 
 WITH_HEAD = "ViltForQuestionAnswering"
 TRANSFORMERS = """```python
@@ -49,6 +50,10 @@ from vlkd_steps.students import exported
 
 student = exported.load(Path("FOLDER"))          # of the package vlkd-steps; transformers has no such class
 ```"""
+
+PLUGIN = """The student's code is a plugin's, with a function `load_folder`. Unless it is an installed package
+with entry points, name it before that: `vlkd_steps.core.components.use(["PLUGIN"])`, in a folder where Python finds
+it."""
 
 BART = """```python
 from pathlib import Path
@@ -166,7 +171,8 @@ def _use(kind: str, name: str) -> str:
         return BART
     if name == WITH_HEAD:
         return TRANSFORMERS
-    return ENCODER.replace("CLASS", name) if name else OWN
+    text = ENCODER.replace("CLASS", name) if name else OWN
+    return text if kind in exported.KINDS else f"{text}\n\n{PLUGIN}"
 
 
 def _results(run: FinishedRun) -> str:

@@ -1,5 +1,6 @@
 """A run's scores of single items, as `evaluate` left them: found, checked, and the same items for every run."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Scores:
         """
         path = evaluated(self.experiment, run, layout.scores(folder(self.experiment, run), self.evaluation_set))
         table = tables.read(path)
-        check_scores(table, f"{path}")
+        check_scores(table, f"{path}", self.task)
         if self.first is None and "floor" in table.columns and not table["floor"].has_nulls():
             self.floors = 100 * self._compared(table.with_columns(score="floor"))["score"].to_numpy()
         table = self._compared(table)
@@ -78,21 +79,27 @@ class Scores:
         return ids.select("instance_id").join(table, on="instance_id", how="left", maintain_order="left")
 
 
-def check_scores(table: pl.DataFrame, where: str) -> None:
-    """A score is a finite number, 0 or more.
+def check_scores(table: pl.DataFrame, where: str, task: Task | None = None) -> None:
+    """An instance has one score, a finite number, 0 or more, and at most 1 where the task's metrics are percentages.
 
     Args:
         table: ``instance_id, score``; where: the start of the message.
 
     Raises:
-        UserError: one is not.
+        UserError: it has not.
     """
-    wrong = ~(table["score"].is_finite() & (table["score"] >= 0)).fill_null(value=False)
+    again = "run snakemake --forcerun evaluate; if nothing changes, the task's scorer is wrong"
+    twice = table["instance_id"].is_duplicated()
+    if twice.any():
+        raise UserError(f"{where}: instance {table['instance_id'][twice.arg_true()[0]]} has two scores; {again}")
+    of_one = task is not None and all(metric.percentage for metric in task.compared_by)
+    score, most = table["score"], 1.0 if of_one else math.inf
+    wrong = ~(score.is_finite() & (score >= 0) & (score.round(9) <= most)).fill_null(value=False)
     if wrong.any():
         row = wrong.arg_true()[0]
+        allowed = "a number from 0 to 1" if of_one else "a number, 0 or more"
         raise UserError(
-            f"{where}: the score of instance {table['instance_id'][row]} is {table['score'][row]}, not a number, 0 or "
-            "more; run snakemake --forcerun evaluate"
+            f"{where}: the score of instance {table['instance_id'][row]} is {score[row]}, not {allowed}; {again}"
         )
 
 

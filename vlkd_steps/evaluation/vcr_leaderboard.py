@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlkd_steps.core import files, records
+from vlkd_steps.core.numbers import decimal
 from vlkd_steps.datasets.vcr import CHOICES
 
 GROUPS = ["answer", *(f"rationale_conditioned_on_a{answer}" for answer in range(CHOICES))]
@@ -65,11 +66,8 @@ def read(path: Path) -> tuple[list[str], Scores]:
         if where.setdefault(annot_id, line) != line:
             problem = f"{annot_id} stands already in line {where[annot_id]}"
             raise records.complaint(path, f"line {line}", problem, "keep one row for each")
-        try:
-            values = [float(row[at]) for at in places[1:]]
-        except ValueError:
-            values = []
-        if not values or not math.isfinite(sum(values)):
+        values = [decimal(row[at]) for at in places[1:]]
+        if any(map(math.isnan, values)):
             _complain(path, line, row, places)
         scores.append(values)
     if not scores:
@@ -93,11 +91,7 @@ def _places(path: Path, header: Sequence[str]) -> list[int]:
 
 
 def _complain(path: Path, line: int, row: Sequence[str], places: Sequence[int]) -> None:
-    """Report the cell that is no finite number; finite cells whose sum is not finite are fine."""
+    """Report the first cell that is no finite number."""
     for column, at in zip(COLUMNS, places[1:], strict=True):
-        try:
-            finite = math.isfinite(float(row[at]))
-        except ValueError:
-            finite = False
-        if not finite:
+        if math.isnan(decimal(row[at])):
             raise records.complaint(path, f"line {line}", f"{column} is {row[at][:40]!r}, not a finite number")

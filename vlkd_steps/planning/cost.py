@@ -98,13 +98,12 @@ def _distill(c: Composition, cell: Cell, seen: Sequence[past.Past], given: Throu
     if not left:
         return
     recipe, method = precedence.recipe(c, cell), c.variants[variant].method
-    trains = declaration(method).trains
-    operations = operations_of_run(c, cell, recipe) if trains else None
+    size = past.step_size(recipe.written()) if declaration(method).trains else past.NO_STEP
+    operations = None if size is past.NO_STEP else operations_of_run(c, cell, recipe)
     place = row("distill", f"{dataset} {student} {c.label(variant)}")
-    pasts, alike = past.like(seen, trains, student=student, dataset=dataset, variant=variant, method=method)
+    pasts, alike = past.like(seen, size.unit, student=student, dataset=dataset, variant=variant, method=method)
     if given is None and pasts:
-        step_rows = recipe.batch_size * recipe.accumulation
-        step = statistics.median(p.step / p.rows for p in pasts) * step_rows
+        step = statistics.median(p.step / p.size.number for p in pasts) * size.number
         seconds = statistics.median(p.rest for p in pasts) + step * recipe.steps
         place.add(
             left, left * seconds, any(p.gpus for p in pasts), _times(left, operations), f"measured here ({alike})"
@@ -137,12 +136,12 @@ def operations_of_run(c: Composition, cell: Cell, recipe: Recipe) -> float | Non
     if size is None or size.operations is None or volume is None:
         return None
     forward = size.operations * task.choices
-    each = recipe.tokens_per_batch / (task.tokens + size.visual) or recipe.batch_size
-    items = float(recipe.steps * each * recipe.accumulation)
+    step = past.step_size(recipe.written())
+    rows = step.number / (task.tokens + size.visual if step.unit == "tokens" else 1)
     evaluated = sum(volume.sets.values()) * task.rows
     if recipe.evaluate_every:
         evaluated += recipe.steps // recipe.evaluate_every * volume.sets.get("dev", 0) * task.rows
-    return forward * (passes(recipe) * items + evaluated)
+    return forward * (passes(recipe) * recipe.steps * rows + evaluated)
 
 
 def passes(recipe: Recipe) -> float:

@@ -4,10 +4,20 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vlkd_steps.core import files, layout
 from vlkd_steps.tracking import journal
+
+
+class StepSize(NamedTuple):
+    """What a training step reads: so many ``rows``, or ``tokens`` where a recipe's `tokens_per_batch` sets batches."""
+
+    number: int
+    unit: str
+
+
+NO_STEP = StepSize(1, "")  # of a run that trains no student
 
 
 @dataclass(frozen=True)
@@ -16,7 +26,7 @@ class Past:
     processes: what it takes on an idle core.
 
     Attributes:
-        step: seconds of one training step of `rows` items (batch x accumulation); 0 of a run that trains no student.
+        step: seconds of one training step; 0 of a run that trains no student.
         rest: seconds of everything else: reading, evaluating, predicting.
         gpus: how many it had.
     """
@@ -24,7 +34,7 @@ class Past:
     tags: dict[str, str]
     step: float
     rest: float
-    rows: int
+    size: StepSize
     gpus: float
 
 
@@ -49,9 +59,15 @@ def _past(events: list[Mapping[str, Any]]) -> Past | None:
     gpus, busy = _devices(start, end)
     step = busy * statistics.fmean(steps or [0.0]) / 1000
     tags = {key: str(value) for key, value in (start.get("tags") or {}).items()}
-    rows = int(training.get("batch_size", 1)) * int(training.get("accumulation", 1))
+    size = step_size(training) if step else NO_STEP
     rest = max(0.0, busy * float(end["seconds"]) - step * int(training.get("steps", 0)))
-    return Past(tags, step, rest, rows, gpus)
+    return Past(tags, step, rest, size, gpus)
+
+
+def step_size(training: Mapping[str, Any]) -> StepSize:
+    """The size of a step by a recipe as it is written."""
+    tokens, batches = int(training.get("tokens_per_batch", 0)), int(training.get("accumulation", 1))
+    return StepSize((tokens or int(training.get("batch_size", 1))) * batches, "tokens" if tokens else "rows")
 
 
 def _devices(given: Mapping[str, Any], spent: Mapping[str, Any]) -> tuple[float, float]:
@@ -67,14 +83,14 @@ def _busy(spent: Mapping[str, Any]) -> float:
     return min(1.0, float(used) / float(seconds)) if used and seconds else 1.0
 
 
-def like(pasts: Iterable[Past], trains: bool = True, **wanted: str) -> tuple[list[Past], str]:
+def like(pasts: Iterable[Past], unit: str, **wanted: str) -> tuple[list[Past], str]:
     """The past runs most similar to a planned one, and their common tags: the student, and as many others as possible.
 
     Args:
-        trains: whether the planned run trains a student; only such runs, or only others, are similar to it.
+        unit: of the planned run's steps (`StepSize`); only runs with the same are similar to it.
         wanted: tags (student, dataset, variant, method) of the planned run.
     """
-    mine = [past for past in pasts if past.tags.get("student") == wanted["student"] and (past.step > 0) is trains]
+    mine = [past for past in pasts if past.tags.get("student") == wanted["student"] and past.size.unit == unit]
     for keys in (("dataset", "variant"), ("dataset", "method"), ("method",), ("dataset",), ()):
         chosen = [past for past in mine if all(past.tags.get(key) == wanted.get(key) for key in keys)]
         if chosen:

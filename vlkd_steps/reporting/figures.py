@@ -6,6 +6,7 @@ Every figure is drawn once. `inline` adapts the drawing to the page, where its c
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -166,20 +167,20 @@ def inline(drawn: str, styles: Mapping[str, Style], prefix: str) -> str:
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     variables = {INK: "--ink", SOFT: "--soft", RULE: "--rule", PAPER: "--card"}
     variables |= {style.light: f"--v-{variant}" for variant, style in styles.items()}
-    for colour, variable in variables.items():
-        text = text.replace(colour, f"var({variable})")
-    text = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px; font-family: inherit", text)
-    text = re.sub(r'<g id="[^"]+"', "<g", text)  # nothing refers to a group
-    text = re.sub(r"<[^>]*>", lambda tag: _shortened(tag[0]), text)  # not texts such as a tick, 0.0005
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
-    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
-    text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
+    text = re.sub(r"<[^>]*>", lambda tag: _adapted(tag[0], variables, prefix), text)  # texts stay as they are
     return text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
 
 
-def _shortened(tag: str) -> str:
-    """Coordinates to a tenth of a point, 1/72 inch."""
-    return re.sub(r"-?\d+\.\d{4,}", lambda number: f"{float(number[0]):.1f}", tag)
+def _adapted(tag: str, variables: Mapping[str, str], prefix: str) -> str:
+    """A tag with variables for its colours, coordinates to a tenth of a point (1/72 inch), and ids of its own."""
+    for colour, variable in variables.items():
+        tag = tag.replace(colour, f"var({variable})")
+    tag = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px; font-family: inherit", tag)
+    tag = re.sub(r'^<g id="[^"]+"', "<g", tag)  # nothing refers to a group
+    tag = re.sub(r"-?\d+\.\d{4,}", lambda number: f"{float(number[0]):.1f}", tag)
+    tag = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', tag)
+    tag = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", tag)
+    return re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', tag)
 
 
 def _titles(rows: Sequence[Row]) -> Callable[[Row], str]:
@@ -333,5 +334,7 @@ def _legend(figure: Figure) -> float:
 
 def svg(figure: Figure) -> str:
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # text stays text: a reader's fonts draw it
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()

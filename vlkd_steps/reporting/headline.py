@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlkd_steps.reporting.findings import main_rows
-from vlkd_steps.reporting.table import Row
+from vlkd_steps.reporting.table import Row, shot_order, values
 
 
 def headline(rows: Sequence[Row], dataset: str, reference: str) -> dict[str, Any]:
-    """The best method of a data set against the reference, on its test set at the grid's last shot.
+    """The best method of a data set against the reference, on its test set at the largest shot.
 
     Args:
         rows: those of gains.csv, in the grid's order.
@@ -24,7 +24,8 @@ def headline(rows: Sequence[Row], dataset: str, reference: str) -> dict[str, Any
         task with several metrics, those of the first one. Missing values are left out.
     """
     rows = [row for row in main_rows(rows) if row["dataset"] == dataset]
-    rows = [row for row in rows if row["shot"] == rows[-1]["shot"] and row["metric"] == rows[0]["metric"]]
+    largest = max(values(rows, "shot"), key=lambda shot: shot_order(str(shot)))
+    rows = [row for row in rows if row["shot"] == largest and row["metric"] == rows[0]["metric"]]
     others = [row for row in rows if row["variant"] != reference]
     best = max(others or rows, key=lambda row: row["mean"])
     base = best["mean"] if not others else best["reference_mean"]

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from vlkd_steps import tasks
 from vlkd_steps.core import markdown
 from vlkd_steps.reporting.style import styles
-from vlkd_steps.reporting.table import titles
+from vlkd_steps.reporting.table import shot_order, titles
 from vlkd_steps.tracking.records import MEAN_OVER, Record
 
 VIEW = "mlflow.sharedViewState."
@@ -89,14 +89,14 @@ def _tables(records: Sequence[Record], reference: str) -> Iterator[str]:
     for dataset, student in subjects(records):
         chosen = [record for record in records if _subject(record) == (dataset, student)]
         for name in _Measured(chosen).compared:
-            means, gains = _means(chosen, name), _means(chosen, f"gain/{name}")
-            shots = sorted({shot for _, shot in means}, key=_shot_order)
-            variants = sorted({variant for variant, _ in means}, key=lambda variant: (variant != reference, variant))
-            lines = [f"{dataset}, {student}: {_in_words(name)}, in brackets the gain over {reference}", ""]
+            values, gains = _of_seeds(chosen, name), _of_seeds(chosen, f"gain/{name}")
+            shots = sorted({shot for _, shot in values}, key=shot_order)
+            variants = sorted({variant for variant, _ in values}, key=lambda variant: (variant != reference, variant))
+            head = f"{dataset}, {student}: {_in_words(name)}, in brackets the gain over {reference}"
+            lines = [f"{head} (once all these seeds have one)", ""]
             called = {record.tags.get("variant", ""): record.tags.get("label") for record in chosen}
             body = [
-                [shot, *(_cell(means.get((variant, shot)), gains.get((variant, shot))) for variant in variants)]
-                for shot in shots
+                [shot, *(_cell(values[variant, shot], gains[variant, shot]) for variant in variants)] for shot in shots
             ]
             lines += markdown.table(["shot", *(called[each] or each for each in variants)], body)
             yield "\n".join([*lines, ""])
@@ -363,25 +363,18 @@ def _subject(record: Record) -> tuple[str, str]:
     return record.tags.get("dataset", ""), record.tags.get("student", "")
 
 
-def _means(records: Iterable[Record], metric: str) -> dict[tuple[str, str], float]:
-    """(variant, shot) -> mean over seeds, at the last step; `dev` has a value at others too."""
+def _of_seeds(records: Iterable[Record], metric: str) -> defaultdict[tuple[str, str], list[float]]:
+    """(variant, shot) -> the values of the seeds at their last steps; `dev` has values at others too."""
     values = defaultdict(list)
     for record in records:
         if of_steps := {point.step: point.value for point in record.points if point.name == metric}:
             values[record.tags.get("variant", ""), record.tags.get("shot", "")].append(of_steps[max(of_steps)])
-    return {cell: statistics.fmean(found) for cell, found in values.items()}
+    return values
 
 
-def _cell(mean: float | None, gain: float | None) -> str:
-    if mean is None:
+def _cell(values: Sequence[float], gains: Sequence[float]) -> str:
+    """The mean over seeds and, if all of these have one, the mean gain."""
+    if not values:
         return ""
-    return f"{mean:.1f}" if gain is None else f"{mean:.1f} ({gain:+.1f})"
-
-
-def _shot_order(shot: str) -> tuple[int, float, str]:
-    """Counts by size, then percentages, then words (`full`)."""
-    try:
-        number = float(shot.removesuffix("pct"))
-    except ValueError:
-        return 2, 0.0, shot
-    return int(shot.endswith("pct")), number, shot
+    gain = f" ({statistics.fmean(gains):+.1f})" if len(gains) == len(values) else ""
+    return f"{statistics.fmean(values):.1f}{gain}"

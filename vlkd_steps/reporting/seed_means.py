@@ -93,7 +93,10 @@ def _status(members: Sequence[Record]) -> str:
 
 
 def _values(finished: Sequence[Record]) -> Iterator[tuple[str, list[float]]]:
-    """The values over seeds of every metric and gain; only the runs have those of single question types."""
+    """The values over seeds of every metric, and of a gain that all of them have: its mean is over the same seeds.
+
+    Only the runs have the values of single question types.
+    """
     values = defaultdict(list)
     for record in finished:
         for evaluation_set, metrics in record.results.items():
@@ -101,9 +104,14 @@ def _values(finished: Sequence[Record]) -> Iterator[tuple[str, list[float]]]:
                 if "/" not in metric:
                     values[f"{evaluation_set}/{metric}"].append(value)
         for point in record.points:
-            if point.name.startswith("gain/") and point.name.count("/") == 2:
+            if _is_gain(point.name) and point.name.count("/") == 2:
                 values[point.name].append(point.value)
-    return iter(sorted(values.items()))
+    whole = {name: found for name, found in values.items() if not (_is_gain(name) and len(found) < len(finished))}
+    return iter(sorted(whole.items()))
+
+
+def _is_gain(name: str) -> bool:
+    return name.startswith("gain/")
 
 
 def _numbers(values: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, float]]:
@@ -115,7 +123,7 @@ def _numbers(values: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, float
             continue
         sd = statistics.stdev(found)
         yield f"sd/{name}", round(sd, 4)
-        if not name.startswith("gain/") and sd:
+        if not _is_gain(name) and sd:
             from scipy import special
 
             half = float(special.stdtrit(len(found) - 1, 0.975)) * sd / math.sqrt(len(found))
@@ -126,7 +134,7 @@ def _numbers(values: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, float
 def _by_set(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name, each in values.items():
-        if not name.startswith("gain/"):
+        if not _is_gain(name):
             evaluation_set, _, metric = name.partition("/")
             found.setdefault(evaluation_set, {})[metric] = statistics.fmean(each)
     return found

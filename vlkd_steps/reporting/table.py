@@ -167,3 +167,12 @@ def learned(row: Row) -> str:
 def name(text: str) -> str:
     """An identifier for reading: ``unseen_pairs`` -> ``unseen pairs``."""
     return text.replace("_", " ")
+
+
+def shot_order(shot: str) -> tuple[int, float, str]:
+    """Counts by size, then percentages, then words (`full`)."""
+    try:
+        number = float(shot.removesuffix("pct"))
+    except ValueError:
+        return 2, 0.0, shot
+    return int(shot.endswith("pct")), number, shot

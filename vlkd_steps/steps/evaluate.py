@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             scores = scorer.score(predictions)
             scored_items = {"score": pl.Series(scores, dtype=pl.Float64), "floor": floors}
             table = instances.select("instance_id", "image_id", **scored_items)
-            check_scores(table, f"{folder}, set {evaluation.name}")
+            check_scores(table, f"{folder}, set {evaluation.name}", task)
             with files.atomic(layout.scores(folder, evaluation.name)) as temporary:
                 table.write_parquet(temporary)
             counts = {"n": len(instances), "images": instances["image_id"].n_unique()}

@@ -11,9 +11,10 @@ On a cluster several jobs may make one slice each; another one writes the manife
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from vlkd_steps.core import components, files, layout, step
+from vlkd_steps.core import components, files, layout, locks, step
 from vlkd_steps.core.errors import UserError
 from vlkd_steps.launch.work import Part, Work, launch, workers
 from vlkd_steps.teachers.features import rounds
@@ -27,7 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = step.configuration(argv, __doc__)
     teacher, dataset = config["teacher"], config["dataset"]
     folder = layout.features(teacher["name"], dataset["name"])
-    submission = layout.submission("extract", teacher["name"], dataset["name"])
+
+    def tell(holder: str) -> None:
+        step.log.info("[%s] waits for %s, which extracts into the same folder", label(config), holder)
+
+    with locks.in_turn(folder.with_name(f".{folder.name}.lock"), tell):  # a store's end removes all other shards
+        return extracted(config, folder)
+
+
+def extracted(config: Mapping[str, Any], folder: Path) -> int:
+    """Launch the workers of this extraction, wait for them, and return its status."""
+    submission = layout.submission("extract", config["teacher"]["name"], config["dataset"]["name"])
     key = rounds.job_key(config)
     shared = {**config, "round": rounds.begin(submission, key)}
     of = workers()

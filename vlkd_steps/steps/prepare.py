@@ -3,6 +3,7 @@
 The data set's ``reader`` names the module of `vlkd_steps/datasets/` for its format.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,16 +66,23 @@ def check_paths(dataset: Mapping[str, Any]) -> None:
     of_images = dataset.get("image_source") or dataset["source"]
     for key, path in named.items():
         role = key.rpartition(".")[2]
-        if path and role not in NO_PATHS:
+        if path and role not in NO_PATHS and (not key.startswith("files.") or names_path(dataset, role, path)):
             root = layout.raw(of_images if role == "images" else dataset["source"])
             inside.folder(root, path, f"data set {dataset['name']}: {key}", links=True)
 
 
 def official_files(dataset: Mapping[str, Any]) -> list[str]:
     """The files of records that the data set's conf names, without folders, relative to the raw folder."""
-    return sorted(
-        {path for paths in dataset["files"].values() for role, path in paths.items() if path and role not in NO_FILES}
-    )
+    entries = [entry for paths in dataset["files"].values() for entry in paths.items()]
+    named = {path for role, path in entries if path and role not in NO_FILES and names_path(dataset, role, path)}
+    return sorted(named)
+
+
+def names_path(dataset: Mapping[str, Any], role: str, value: Any) -> bool:
+    """Whether a value in `files` is a path: of a plugin's reader, which may have settings there, if it is a file's."""
+    if role == "images" or dataset["reader"] not in components.brought("reader"):
+        return True
+    return isinstance(value, str) and os.path.isfile(layout.raw(dataset["source"]) / value)  # noqa: PTH113  # any text
 
 
 def named_images(table: pa.Table, source: str, hashes: Mapping[str, str]) -> dict[str, str]:

@@ -78,30 +78,35 @@ class Record:
 def read(folder: Path, reference: str = REFERENCE) -> list[Record]:
     """The runs of one run directory; the files beside the journal belong to the current one.
 
-    That is the run that `distill` published last, or the one that is training.
-
     Args:
         reference: the variant that gains are measured against.
     """
-    path = layout.journal(folder)
-    runs = journal.by_run(journal.read(path))
-    if not runs:
-        return []
-    latest = next(reversed(runs))
-    writing = runs[latest][-1]["event"] != "end" and locks.is_open(path) is not False
-    owner = journal.owner(folder)
-    current = owner if owner in runs and not writing else latest
+    runs, current, training = _runs(folder)
     return [
-        _record(folder, run_key, events, reference, current=run_key == current, writing=writing and run_key == latest)
+        _record(folder, run_key, events, reference, current=run_key == current, writing=run_key == training)
         for run_key, events in runs.items()
     ]
+
+
+def _runs(folder: Path) -> tuple[dict[str, list[Event]], str, str]:
+    """The runs of a directory by key, the key of the current one and of the one that is training; empty: none is.
+
+    The current run is that which `distill` published last, or the one that is training.
+    """
+    path = layout.journal(folder)
+    runs = journal.by_run(journal.read(path))
+    latest = next(reversed(runs), "")
+    if runs and runs[latest][-1]["event"] != "end" and locks.is_open(path) is not False:
+        return runs, latest, latest
+    owner = journal.owner(folder)
+    return runs, owner if owner in runs else latest, ""
 
 
 def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, current: bool, writing: bool) -> Record:
     starts = [event for event in events if event["event"] == "start"]
     first, latest = starts[0], starts[-1]
     end = events[-1] if events[-1]["event"] == "end" else None
-    finished = [event["time"] for event in events if event["event"] == "end" and event.get("status") == "FINISHED"]
+    finished = _finished(events)
     journalled = {**first.get("tags", {}), **latest.get("tags", {})}
     tags = {name: str(value) for name, value in journalled.items() if value is not None}
     tags |= {"run_key": run_key, "attempts": str(len(starts)), "superseded": "no" if current else "yes"}
@@ -142,11 +147,22 @@ def _record(folder: Path, run_key: str, events: list[Event], reference: str, *, 
 
 
 def reference_results(folder: Path, tags: Mapping[str, str], reference: str) -> dict[str, Any]:
-    """metrics.json of the reference run of the same data set, student, shot and seed; {} for the reference itself."""
+    """The results of the current reference run of the same data set, student, shot and seed.
+
+    None for the reference itself, and until the reference is evaluated, whatever an earlier run of it left.
+    """
     seed, shot, variant = folder, folder.parent, folder.parent.parent
     if variant.name == reference or tags.get("variant") == reference:
         return {}
-    return _metrics(layout.metrics(variant.parent / reference / shot.name / seed.name))
+    other = variant.parent / reference / shot.name / seed.name
+    runs, current, training = _runs(other)
+    finished = _finished(runs.get(current, []))
+    return _results(other, finished[0]) if finished and not training else {}
+
+
+def _finished(events: list[Event]) -> list[float]:
+    """When a run finished; again after each repetition."""
+    return [event["time"] for event in events if event["event"] == "end" and event.get("status") == "FINISHED"]
 
 
 def _course(events: list[Event]) -> Iterator[Point]:

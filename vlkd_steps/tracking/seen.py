@@ -25,7 +25,8 @@ class Sent(NamedTuple):
 def stamp(folder: Path, reference: str) -> str:
     """A text that changes whenever a file changes that the run's records or artifacts depend on.
 
-    It covers size, both times and inode of each file: appending changes the size, replacing the inode, and a change in
+    Those of the reference are among them, and whether its journal is open: its results count once it has ended. It
+    covers size, both times and inode of each file: appending changes the size, replacing the inode, and a change in
     place the ctime, which no program can set back.
     """
     shot, variant = folder.parent, folder.parent.parent
@@ -33,8 +34,11 @@ def stamp(folder: Path, reference: str) -> str:
     single = (layout.journal(folder), layout.run_config(folder), layout.provenance(folder), layout.metrics(folder))
     dataset = variant.parents[1].name
     data = (layout.instances(dataset), layout.instances_checksums(dataset))
-    found = [_stat(path) for path in (*single, layout.metrics(compared), *data)]
-    found += [each for name in ("predictions", "scores") for each in _listing(folder / name)]
+    over = (layout.journal(compared), layout.run_config(compared), layout.metrics(compared))
+    found = [_stat(path) for path in (*single, *over, *data)]
+    listed = (folder / "predictions", folder / "scores", compared / "predictions")
+    found += [each for place in listed for each in _listing(place)]
+    found.append([locks.is_open(layout.journal(compared))])
     return files.digest(found)[:24]
 
 
