@@ -30,42 +30,56 @@ def installed(wheel: Path, tmp_path: Path) -> Path:
     return venv
 
 
-@pytest.mark.slow
-def test_a_project_of_the_installed_package_runs_and_dvc_has_nothing_to_do(installed: Path, tmp_path: Path) -> None:
-    def run(*command: str, cwd: Path) -> str:
-        variables = environment(installed) | {
-            "OMP_NUM_THREADS": "1",
-            **{f"GIT_{who}_{key}": "x@y" for who in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")},
-        }
-        done = subprocess.run(
-            command, cwd=cwd, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
-        assert done.returncode == 0, f"{command}:\n{done.stdout}"
-        return done.stdout
+def run(installed: Path, folder: Path, *command: str) -> str:
+    variables = environment(installed) | {
+        "OMP_NUM_THREADS": "1",
+        **{f"GIT_{who}_{key}": "x@y" for who in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")},
+    }
+    done = subprocess.run(
+        command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}:\n{done.stdout}"
+    return done.stdout
 
-    run("vlkd", "init", "mine", cwd=tmp_path)
-    project = tmp_path / "mine"
-    params = yaml.safe_load((project / "params.yaml").read_text())
+
+@pytest.fixture
+def project(installed: Path, tmp_path: Path) -> Path:
+    """A project of the installed package, committed, with 2 runs of the preset's 12."""
+    run(installed, tmp_path, "vlkd", "init", "mine")
+    folder = tmp_path / "mine"
+    params = yaml.safe_load((folder / "params.yaml").read_text())
     assert params["experiment"] == "scenes_smoke"
-    params["grid"] = {"dataset": ["scenes_smoke_vqa"], "variant": ["finetune", "clip_td"], "seed": [1]}  # 2 runs of 12
-    (project / "params.yaml").write_text(yaml.safe_dump(params))
-    run("git", "add", "--all", cwd=project)
-    run("git", "commit", "--quiet", "--message", "begin", cwd=project)
-    run("snakemake", "--cores", "2", cwd=project)
-    assert (project / "results/scenes_smoke/summary.csv").is_file()
-    assert not (project / "vlkd_steps").exists()
+    params["grid"] = {"dataset": ["scenes_smoke_vqa"], "variant": ["finetune", "clip_td"], "seed": [1]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    run(installed, folder, "git", "add", "--all")
+    run(installed, folder, "git", "commit", "--quiet", "--message", "begin")
+    return folder
 
-    said = run("dvc", "repro", cwd=project)
+
+@pytest.mark.slow
+def test_a_project_of_the_installed_package_prepares_its_data(installed: Path, project: Path) -> None:
+    run(installed, project, "snakemake", "--cores", "2", "--", "all_prepare")
+    assert (project / "data/instances/scenes_smoke_vqa.parquet").is_file()
+    assert not (project / "vlkd_steps").exists()
+    assert str(installed) in run(installed, project, "vlkd", "--version")
+    assert "Nothing to be done" in run(installed, project, "snakemake", "-n", "--cores", "2", "--", "all_prepare")
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_a_project_of_the_installed_package_runs_and_dvc_has_nothing_to_do(installed: Path, project: Path) -> None:
+    run(installed, project, "snakemake", "--cores", "2")
+    assert (project / "results/scenes_smoke/summary.csv").is_file()
+    said = run(installed, project, "dvc", "repro")
     assert "Stage 'compare' didn't change, skipping" in said
     assert "snakemake" not in said
-    assert str(installed) in run("vlkd", "--version", cwd=project)
-    assert "nothing to do" in run("vlkd", "sync", cwd=project)
+    assert "nothing to do" in run(installed, project, "vlkd", "sync")
     # Another version of the package is seen by DVC.
     [package] = installed.glob("lib/python*/site-packages/vlkd_steps")
     with (package / "methods/objective.py").open("a") as stream:
         stream.write("# another version\n")
-    run("python", "-m", "vlkd_steps.graph.installed_code", cwd=project)
-    assert "vlkd_steps.txt" in run("dvc", "status", cwd=project)
+    run(installed, project, "python", "-m", "vlkd_steps.graph.installed_code")
+    assert "vlkd_steps.txt" in run(installed, project, "dvc", "status")
 
 
 def test_every_file_of_a_project_is_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

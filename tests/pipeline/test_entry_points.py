@@ -87,8 +87,7 @@ def test_a_comment_runs_no_job(project: Project) -> None:
 def test_a_change_in_one_method_reaches_only_its_runs(project: Project) -> None:
     before = hashes(project)
     path = edit(project, "layer_norm(image[rows] + ", "layer_norm(2 * image[rows] + ")
-    assert project.dry_run() == ONE_METHOD
-    os.utime(path, (1e9, 1e9))
+    os.utime(path, (1e9, 1e9))  # whatever its time says
 
     assert project.dry_run() == ONE_METHOD
     output = project.snakemake()
@@ -161,9 +160,6 @@ def test_a_fresh_clone_pulls_syncs_and_has_nothing_to_do(project: Project, tmp_p
     # And neither is blind to later changes.
     edit(clone, "layer_norm(image[rows] + ", "layer_norm(2 * image[rows] + ")
     assert clone.dry_run() == ONE_METHOD
-    said = clone.run("python", "-m", "vlkd_steps", "verify", run, status=1)
-    assert "the losses diverge at step 6: loss" in said
-    assert "likely cause: code (fingerprint, git commit): was " in said
 
 
 @pytest.mark.exhaustive

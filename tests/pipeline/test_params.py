@@ -2,6 +2,8 @@
 
 import pytest
 
+EXHAUSTIVE = pytest.mark.exhaustive  # tests/config has these messages; here, that they pass through Snakemake
+
 
 @pytest.fixture(scope="module")
 def project(new_project):
@@ -15,18 +17,27 @@ def project(new_project):
             {"experimentt": "scenes"},
             "error: params.yaml: unknown key 'experimentt' at the top level; did you mean 'experiment'?",
         ),
-        (
+        pytest.param(
             {"overrides": {"training.step": 1}},
             "overrides has unknown key 'training.step'; did you mean 'training.steps'?",
+            marks=EXHAUSTIVE,
         ),
         (
             {"overrides": {"variants.clip_td.distance": "l3"}},
             "error: params.yaml: overrides: variants.clip_td.distance is 'l3'; choose from: l1, mse, cosine, "
             "relation; did you mean 'l1'?",
         ),
-        ({"grid": {"seed": [True]}}, "error: params.yaml: grid.seed.0 is true; write a whole number"),
-        ({"conf": ["nowhere"]}, "error: params.yaml: conf names 'nowhere'"),
-        ({"plugins": ["no_such_plugin"]}, "error: params.yaml: plugins names 'no_such_plugin'"),
+        pytest.param(
+            {"grid": {"seed": [True]}},
+            "error: params.yaml: grid.seed.0 is true; write a whole number",
+            marks=EXHAUSTIVE,
+        ),
+        pytest.param({"conf": ["nowhere"]}, "error: params.yaml: conf names 'nowhere'", marks=EXHAUSTIVE),
+        pytest.param(
+            {"plugins": ["no_such_plugin"]},
+            "error: params.yaml: plugins names 'no_such_plugin'",
+            marks=EXHAUSTIVE,
+        ),
     ],
 )
 def test_a_typo_in_params_ends_in_its_message_and_nothing_else(project, changes, message) -> None:
@@ -68,10 +79,14 @@ def test_resources_that_nothing_reads_and_such_that_cannot_be_read(project) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", "is empty"),
+        pytest.param(b"", "is empty", marks=EXHAUSTIVE),
         (b"name: scenes_smoke_vqa\nname: scenes_smoke_vqa\n", "the key 'name' appears twice (line 2"),
-        (b"name: \xff\n", "is not UTF-8"),
-        (b"defaults: [scenes_vqa, _self_]\nname: other\n", "name is 'other'; write name: scenes_smoke_vqa"),
+        pytest.param(b"name: \xff\n", "is not UTF-8", marks=EXHAUSTIVE),
+        pytest.param(
+            b"defaults: [scenes_vqa, _self_]\nname: other\n",
+            "name is 'other'; write name: scenes_smoke_vqa",
+            marks=EXHAUSTIVE,
+        ),
         (
             b"defaults: [scenes_vqa, _self_]\nname: scenes_smoke_vqa\nsource: scenes_smoke\nimage_name: ${nothing}\n",
             "image_name: Interpolation key 'nothing' not found",

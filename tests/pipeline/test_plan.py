@@ -67,6 +67,7 @@ def test_vlkd_on_web_captions_builds_its_graph_and_says_what_to_bring(project) -
     assert "Traceback" not in output
 
 
+@pytest.mark.exhaustive  # tests/planning has the numbers, on smaller grids
 def test_a_printed_plan_says_where_each_number_is_from(project) -> None:
     output = project.run("python", "-m", "vlkd_steps.cli.plan", "paper_vcr", "--gpu", "a100")
     assert "paper_vcr: 567 of 567 runs to train" in output

@@ -42,6 +42,7 @@ def test_a_job_that_sbatch_refuses(project: Project) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # test_submitter.py cancels a single job
 def test_a_cancelled_run_is_run_again(prepared: Project, finished_project: Project, tmp_path: Path) -> None:
     project = finished_project.copy(tmp_path / NAME)
     for name in ("params.yaml", "profiles/slurm/config.yaml"):  # two seeds, one of them new

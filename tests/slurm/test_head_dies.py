@@ -41,6 +41,7 @@ def submitters(project: Project) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # test_submitter.py finds single jobs again, test_extraction_array.py an array
 def test_the_same_command_finds_every_job_again(project: Project, finished_project: Project, tmp_path: Path) -> None:
     output = tmp_path / "snakemake.txt"
     # One training at a time, so that some have ended while others wait: each requests more than half of the node.

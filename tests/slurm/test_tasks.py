@@ -44,7 +44,9 @@ MISTAKE = """
 """
 
 
-@pytest.mark.parametrize("where", ["broken()", "loop.seed_dropout = broken"])
+@pytest.mark.parametrize(
+    "where", ["broken()", pytest.param("loop.seed_dropout = broken", marks=pytest.mark.exhaustive)]
+)
 def test_a_mistake_in_another_task_than_the_first_is_its_one_message(project: Project, where: str) -> None:
     """Before the tasks have met, when the first one waits for hours, and at a step of the training."""
     step = project.folder / "vlkd_steps/steps/distill.py"
