@@ -10,6 +10,7 @@ SIZES = {**dict.fromkeys(SPLITS, 1), "train": 1500, "test": 1000}
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # of the benchmark itself, which seldom changes
 def test_blind_classifiers_stay_near_chance(tmp_path):
     write(tmp_path, SIZES, seed=8)
     train, _, test, *_ = splits(SIZES)

@@ -51,6 +51,7 @@ def test_captions_of_the_document_without_java(
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("java") is None, reason="METEOR needs Java")
+@pytest.mark.exhaustive  # tests/metrics/test_captioning.py runs METEOR
 def test_captions_of_the_document_with_java(document: str, capsys: pytest.CaptureFixture) -> None:
     arguments, output = shown(document, "captions")
     assert score.main(arguments) == 0

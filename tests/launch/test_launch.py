@@ -130,7 +130,7 @@ def damaged(config: Mapping[str, Any]) -> int:
     return 0
 
 
-@pytest.mark.parametrize("met", [True, False])
+@pytest.mark.parametrize("met", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
 def test_a_mistake_in_one_of_the_processes_is_the_steps_only_message(
     met: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

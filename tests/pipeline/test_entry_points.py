@@ -195,6 +195,7 @@ def test_sync_blesses_nothing_that_is_stale(project: Project) -> None:
     assert project.dry_run() == ONE_METHOD
 
 
+@pytest.mark.exhaustive
 def test_sync_writes_an_outdated_list_of_data_sets(project: Project) -> None:
     path = project.folder / "dvc_vars.yaml"
     lists = path.read_text()
@@ -284,6 +285,7 @@ def test_links_into_dvcs_cache_are_made_again_by_an_ordinary_user(theirs: Projec
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.exhaustive
 def test_sync_names_the_files_of_another_user_and_keeps_them(theirs: Project) -> None:
     project = theirs
     manifest = project.folder / "data/raw/mine/manifest.json"

@@ -153,7 +153,7 @@ def test_the_list_of_phases_is_what_the_rules_declare(finished_project: Project,
 
 
 PARTS = [
-    ["--until", "split_train"],
+    pytest.param(["--until", "split_train"], marks=pytest.mark.exhaustive),
     pytest.param(["--batch", "compare=1/2"], marks=pytest.mark.exhaustive),
     ["--rerun-triggers", "mtime"],
     pytest.param(["--omit-from", "evaluate"], marks=pytest.mark.exhaustive),
@@ -169,6 +169,7 @@ def test_a_run_of_a_part_is_not_recorded(changed: Project, options: list[str]) -
     assert changed.dry_run() != Counter()
 
 
+@pytest.mark.exhaustive
 def test_the_table_after_a_run_of_a_part_may_be_of_an_earlier_run(changed: Project) -> None:
     note = "note: this table may be of an earlier run: "
     assert note in changed.run("python", "-m", "vlkd_steps", "run", "--until", "split_train")
@@ -191,7 +192,7 @@ def test_a_run_with_an_option_that_is_no_whole_run_is_not_recorded(changed: Proj
     "options",
     [
         ["--touch", "--forceall"],
-        ["--allowed-rules", "manifest_distill"],
+        pytest.param(["--allowed-rules", "manifest_distill"], marks=pytest.mark.exhaustive),
         pytest.param(["--touch"], marks=pytest.mark.exhaustive),
     ],
 )
@@ -209,6 +210,7 @@ def test_commit_refuses_what_is_not_current(changed: Project) -> None:
     assert lock(changed) == before
 
 
+@pytest.mark.exhaustive
 def test_commit_refuses_what_was_changed_by_hand(project: Project) -> None:
     table = project.folder / "results/scenes_smoke/summary.csv"
     table.write_text(table.read_text().replace("0", "9"))
@@ -312,7 +314,7 @@ def test_a_stage_checks_what_a_users_profile_left_stale(changed: Project, tmp_pa
     assert b"lambda0: 3" not in lock(changed).partition(b"  distill:")[2]
 
 
-@pytest.mark.parametrize("broken", [".git", "cache"])
+@pytest.mark.parametrize("broken", [pytest.param(".git", marks=pytest.mark.exhaustive), "cache"])
 def test_what_keeps_dvc_from_recording_is_named(project: Project, broken: str, tmp_path: Path) -> None:
     if broken == ".git":
         (project.folder / ".git").rename(tmp_path / "git")

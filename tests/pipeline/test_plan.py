@@ -1,9 +1,10 @@
 """What would run and what is missing, by the real Snakemake on the project's own presets."""
 
 import json
+from pathlib import Path
 
 import pytest
-from pipeline_project import planned
+from pipeline_project import Project, planned
 
 
 @pytest.fixture(scope="module")
@@ -13,10 +14,10 @@ def project(new_project):
 
 def plan(project, *arguments: str) -> dict:
     output = project.run("python", "-m", "vlkd_steps.cli.plan", "--json", *arguments)
-    return json.loads(output[output.index("{") :])
+    return json.loads(output[output.index("{\n") :])
 
 
-def test_what_is_done_is_not_counted(project) -> None:
+def test_what_has_not_begun_is_derived(project) -> None:
     before = plan(project, "scenes_smoke", "--tflops", "0.05")
     assert before["runs"] == {"of_the_experiment": 12, "to_train": 12}
     assert before["jobs"]["download"] == 1
@@ -25,16 +26,21 @@ def test_what_is_done_is_not_counted(project) -> None:
     assert {row["from"] for row in trainings} == {"derived: 0.05 TFLOP/s given"}
     assert sum(row["count"] for row in trainings) == 12
     assert trainings[0]["hours"] == pytest.approx(trainings[0]["operations"] / 0.05e12 / 3600)
-    project.snakemake("--config", "experiment=scenes_smoke", "--", "data/instances/scenes_smoke_ve.parquet")
+
+
+def test_what_is_done_is_not_counted(finished_project: Project, tmp_path: Path) -> None:
+    project = finished_project.copy(tmp_path / "project")
+    assert plan(project, "scenes_smoke")["runs"] == {"of_the_experiment": 2, "to_train": 0}
+    (project.folder / "data/instances/mine.parquet").unlink()
     after = plan(project, "scenes_smoke")
     assert "download" not in after["jobs"]
     assert after["jobs"]["prepare"] == 1
+    assert after["runs"]["to_train"] == 2
     assert after["sources"] == []
-    measured = next(row for row in after["cost"] if row["step"] == "prepare")
-    assert measured["from"] == "measured here"
-    assert measured["hours"] > 0
-    assert {row["from"] for row in after["cost"] if row["step"] == "distill"} == {"not known"}
-    assert after["totals"]["not_known"] == 12 + 2
+    cost = {row["step"]: row for row in after["cost"]}
+    assert cost["prepare"]["from"] == "measured here"
+    assert cost["prepare"]["hours"] > 0
+    assert cost["distill"]["from"] == "measured here (student, dataset, variant)"
 
 
 def test_the_papers_grid_builds_its_graph_and_names_all_missing_data_at_once(project) -> None:

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from own_data import PARAMS, start
 
 from vlkd_steps.core import files, layout, locks, running
 
 
+@pytest.mark.exhaustive
 def test_it_looks_for_jobs_as_often_as_jobs_end(new_project) -> None:
     project = start(new_project("scheduling"))
     output = project.run("snakemake", "--cores", "1", "--verbose", "--", "all_split")

@@ -25,6 +25,7 @@ def test_the_graph_runs_this_projects_steps(root: Path, tmp_path: Path, monkeypa
     assert "secret" not in output
 
 
+@pytest.mark.exhaustive  # tests/cli/test_track_users.py is another user's
 def test_a_user_without_a_name_or_a_home(root: Path, tmp_path: Path) -> None:
     unnamed = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
     if shutil.which("unshare") is None or subprocess.run([*unnamed, "true"], capture_output=True).returncode:

@@ -126,7 +126,11 @@ def trained(job: dict[str, Any]) -> RunDir:
 @pytest.mark.usefixtures("project", "teacher")
 @pytest.mark.parametrize(
     ("method", "accumulation", "processes"),
-    [("finetune", 2, 2), ("clip_td", 1, 2), pytest.param("clip_td", 2, 4, marks=pytest.mark.exhaustive)],
+    [
+        ("clip_td", 1, 2),
+        pytest.param("finetune", 2, 2, marks=pytest.mark.exhaustive),
+        pytest.param("clip_td", 2, 4, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_several_processes_train_as_one_does(
     job: dict[str, Any], clip_td: dict[str, Any], method: str, accumulation: int, processes: int
@@ -328,6 +332,7 @@ def test_processes_that_do_not_share_a_folder_refuse_to_continue(project: Path, 
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_under_torchs_launcher_a_killed_process_takes_the_others_with_it(project: Path, job: dict[str, Any]) -> None:
     job["training"] |= {"processes": 2, "steps": 100_000, "evaluate_every": 0}
     Path("job.json").write_text(json.dumps(job))

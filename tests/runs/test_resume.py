@@ -106,7 +106,7 @@ def expected(project: Path, job: dict[str, Any]) -> tuple[dict[str, bytes], dict
     return found
 
 
-@pytest.mark.parametrize("step", [0, 1, 5, 8, 11])
+@pytest.mark.parametrize("step", [*(pytest.param(step, marks=pytest.mark.exhaustive) for step in (0, 1, 8)), 5, 11])
 def test_after_term_nothing_is_computed_twice(expected: Any, job: dict[str, Any], step: int) -> None:
     assert attempt(job, ("trained", step, signal.SIGTERM)) == 143
     assert not (RUN / "model.safetensors").exists()
@@ -120,7 +120,7 @@ def test_after_term_nothing_is_computed_twice(expected: Any, job: dict[str, Any]
     ]
 
 
-@pytest.mark.parametrize("step", [0, 3, 4, 10])
+@pytest.mark.parametrize("step", [*(pytest.param(step, marks=pytest.mark.exhaustive) for step in (0, 4)), 3, 10])
 def test_after_kill_only_the_steps_since_the_last_checkpoint_are_repeated(
     expected: Any, job: dict[str, Any], step: int
 ) -> None:

@@ -48,6 +48,7 @@ def test_a_finished_run_answers_queries_and_is_exported(project: Path, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # tests/verification does the same with classifiers
 def test_a_run_what_started_from_it_and_a_baseline_are_verified(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

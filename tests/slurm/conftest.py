@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
-from own_data import PARAMS, start
-from pipeline_project import Project, checkout
+from own_data import PARAMS
+from pipeline_project import Project
 from shared_projects import NAME, made_once
 from shared_projects import finished_project as finished_project
 
@@ -45,15 +46,20 @@ def cluster(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
 
 
 @pytest.fixture(scope="session")
-def prepared(cluster: dict[str, str], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """All phases before the trainings, and nothing trained. Work on a copy."""
+def prepared(
+    cluster: dict[str, str], root: Path, finished_project: Project, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """All phases before the trainings of two seeds, and nothing trained. Work on a copy."""
 
     def make(folder: Path) -> None:
-        project = checkout(root, folder)
+        project = finished_project.copy(folder)
+        for name in ("runs", "results"):
+            shutil.rmtree(project.folder / name)
         (project.folder / "profiles/slurm/config.yaml").write_text(
             (root / "profiles/slurm_dev/config.yaml").read_text(encoding="utf-8")
         )
-        start(project, {**PARAMS, "grid": {**PARAMS["grid"], "seed": [1, 2]}})
+        project.params(grid={**PARAMS["grid"], "seed": [1, 2]})
+        project.commit("Two seeds")
         phases = ("download", "prepare", "split", "pretrain", "extract", "targets")
         project.snakemake("--", *(f"all_{phase}" for phase in phases))
 

@@ -21,8 +21,16 @@ def on_the_dev_cluster(project: Project) -> None:
 
 
 @pytest.mark.slow
-def test_dvc_repro_trains_on_the_cluster_what_is_missing(
-    cluster: dict[str, str], finished_project: Project, tmp_path: Path
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("snakemake", "--profile", "slurm"),
+        pytest.param(("env", "SNAKEMAKE_PROFILE=slurm", "dvc", "repro"), marks=pytest.mark.exhaustive),
+    ],
+    ids=["snakemake", "dvc"],
+)
+def test_what_is_missing_is_trained_on_the_cluster(
+    cluster: dict[str, str], finished_project: Project, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     there = finished_project.copy(tmp_path / NAME)
     on_the_dev_cluster(there)
@@ -31,7 +39,7 @@ def test_dvc_repro_trains_on_the_cluster_what_is_missing(
         path.unlink() if path.is_file() else shutil.rmtree(path)
 
     before = submitted(there)
-    output = there.run("env", "SNAKEMAKE_PROFILE=slurm", "dvc", "repro")
+    output = there.run(*command)
     assert hashes(there) == hashes(finished_project)
     runs = len(PARAMS["grid"]["variant"])
     assert finished(output) == Counter(distill=runs, evaluate=runs, compare=1, report=1) + Counter(

@@ -50,6 +50,7 @@ def test_a_wrapper_that_submits_nothing_is_one_message(project: Project, tmp_pat
     assert not submitted(project)
 
 
+@pytest.mark.exhaustive
 def test_a_partition_changed_by_a_wrapper_is_reported(project: Project, tmp_path: Path) -> None:
     shell = wrapper(tmp_path / "bin", "sbatch", 'exec "$REAL" --partition=urgent "$@"')
     submitter = Submitter(project, one(project), shell)
@@ -58,6 +59,7 @@ def test_a_partition_changed_by_a_wrapper_is_reported(project: Project, tmp_path
     assert {partition for partition, _ in places(project).values()} >= {"urgent"}
 
 
+@pytest.mark.exhaustive
 def test_only_what_ends_is_called_cancelled(project: Project, tmp_path: Path) -> None:
     submitter = Submitter(project, one(project, **LONG), wrapper(tmp_path / "bin", "scancel", "exit 0"))
     submitter.until(lambda: "RUNNING" in submitter.said, "running")
@@ -99,6 +101,7 @@ def no_arrays(cluster: dict[str, str], root: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("no_arrays")
+@pytest.mark.exhaustive
 def test_more_seeds_than_an_array_may_have(
     project: Project, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

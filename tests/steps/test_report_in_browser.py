@@ -10,7 +10,7 @@ from vlkd_steps.core import layout
 from vlkd_steps.reporting import mlflow_links
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.exhaustive)])
 def test_everybody_can_read_the_page(
     finished: tuple[Path, dict], swept: tuple[str, list], scheme: str, tmp_path: Path
 ) -> None:

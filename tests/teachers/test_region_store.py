@@ -91,7 +91,7 @@ def test_every_image_once_and_every_region_unchanged(rows: pl.DataFrame) -> None
     assert isinstance(store._tables["region"].parts[0].rows.base, np.memmap)
 
 
-@pytest.mark.parametrize("die_at", [1, 3, 6])
+@pytest.mark.parametrize("die_at", [*(pytest.param(at, marks=pytest.mark.exhaustive) for at in (1, 6)), 3])
 def test_killed_and_resumed_equals_uninterrupted(rows: pl.DataFrame, die_at: int, root: Path) -> None:
     whole = Counting()
     extract(whole, rows, Path("whole"), SETTINGS, "test")

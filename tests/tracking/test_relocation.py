@@ -97,6 +97,7 @@ def test_a_moved_project_continues(original: Path, tmp_path: Path, monkeypatch: 
     assert not original.exists()
 
 
+@pytest.mark.exhaustive
 def test_artifacts_that_were_not_copied_are_written_again(
     original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

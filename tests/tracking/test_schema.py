@@ -143,7 +143,7 @@ def test_one_message_from_track_ui_and_doctor(
 
 @pytest.mark.usefixtures("subprocess_environment")
 @pytest.mark.parametrize(
-    "kind", ["torn", "folder", *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in REBUILT_ALIKE)]
+    "kind", ["torn", *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in ("folder", *REBUILT_ALIKE))]
 )
 def test_it_is_made_again_beside_a_backup(
     kind: str, make_run: MakeRun, uri: str, tracked: Tracked, tmp_path: Path

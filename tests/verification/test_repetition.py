@@ -99,6 +99,7 @@ def test_a_file_that_was_changed_after_its_job_is_the_likely_cause(
     assert f"was {then[:16]}, is {files.sha256(paths[1])[:16]}" in printed
 
 
+@pytest.mark.exhaustive
 def test_another_thread_count_and_version_are_named_with_both_values(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +131,7 @@ def test_another_recipe_is_named_by_its_key(run: Path, capsys: pytest.CaptureFix
     assert "likely cause: training.learning_rate (journal and config.yaml): was 0.005, is 0.004" in printed
 
 
+@pytest.mark.exhaustive
 def test_one_seed_of_several_is_trained(project: Path, job: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
     assert distill.main(["--config", json.dumps(job | {"seeds": [1, 2]})]) == 0
     capfd.readouterr()
