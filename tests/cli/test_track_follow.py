@@ -31,7 +31,9 @@ def test_a_second_tracker_is_logged_and_ends_with_success(
 
 
 @pytest.mark.usefixtures("subprocess_environment")
-@pytest.mark.parametrize("ending", [pytest.param("stdin", marks=pytest.mark.exhaustive), "term", "pid"])
+@pytest.mark.parametrize(
+    "ending", [*(pytest.param(each, marks=pytest.mark.exhaustive) for each in ("stdin", "term")), "pid"]
+)
 def test_following_shows_runs_while_they_train_and_ends_on_a_signal(
     make_run: MakeRun, uri: str, tracked: Tracked, ending: str
 ) -> None:

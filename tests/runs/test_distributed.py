@@ -273,7 +273,8 @@ def test_a_signal_to_one_process_stops_both_and_nothing_is_computed_twice(two: A
     assert [event["attempt"] for event in starts] == [1, 2], "only one process writes the journal"
 
 
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.exhaustive), 1])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("rank", [0, 1])
 def test_killed_they_repeat_the_steps_since_the_last_checkpoint(two: Any, rank: int) -> None:
     job, expected, curves = two
     assert attempt(seeds.train_seeds, job, strike=(rank, 6, signal.SIGKILL))[rank] == -signal.SIGKILL

@@ -33,6 +33,7 @@ def test_a_job_of_snakemakes_executor_that_fails(prepared: Project, project: Pro
     assert "then repeat the command: it continues from here" in said
 
 
+@pytest.mark.exhaustive  # test_submitter.py has the same of a launched step
 def test_a_job_that_sbatch_refuses(project: Project) -> None:
     refused = ["--default-resources", "slurm_partition=nosuch", "--retries", "0", "--forcerun", "split_eval"]
     said = summary(project.run("snakemake", "--profile", "slurm", *refused, "--", "all_split", status=1))

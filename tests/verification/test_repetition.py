@@ -119,6 +119,7 @@ def test_another_thread_count_and_version_are_named_with_both_values(
     assert lines[3].strip() == f"also version of torch: was 1.0, is {provenance['versions']['torch']}"
 
 
+@pytest.mark.exhaustive
 def test_another_recipe_is_named_by_its_key(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = run / "config.yaml"
     config = yaml.safe_load(path.read_text())
