@@ -22,6 +22,15 @@ from vlkd_steps.core.errors import UserError
         ({"grid": {**PARAMS["grid"], "seed": [1, 1]}}, "grid.seed: 1 appears twice"),
         ({"overrides": {True: 3}}, "overrides has the key true, which YAML does not read as text; put it in quotes"),
         ({"overrides": {5: 3}}, "overrides has the key 5, which YAML does not read as text; put it in quotes"),
+        ({"overrides": {"variants": {False: {"method": "finetune"}}}}, "overrides: variants has the key false, which"),
+        (
+            {"overrides": {"variants": {202405: {"method": "finetune"}}}},
+            "overrides: variants has the key 202405, which",
+        ),
+        (
+            {"overrides": {"variants.clip_td": {"by_shot": {True: {}}}}},
+            "variants.clip_td.by_shot has the key true, which",
+        ),
         ({"experiment": 202405}, "experiment is 202405; put it in quotes, as YAML does not read it as text, and write"),
         ({"experiment": False}, "experiment is false; put it in quotes"),
         ({"grid": {**PARAMS["grid"], "dataset": [123]}}, "grid.dataset.0 is 123; put it in quotes"),

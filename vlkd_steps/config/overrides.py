@@ -28,11 +28,11 @@ def by_key(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Overrides by the dotted key of a section's or a member's key, however they are nested; without those `UNSET`.
 
     Raises:
-        UserError: a key is set twice, or beside a key of its own.
+        UserError: a key is set twice, beside a key of its own, or is no text for YAML, such as no.
     """
     found: dict[str, Any] = {}
     values: dict[str, Any] = {}
-    for parts, value in _values(given):
+    for parts, value in _values(given, where):
         dotted = ".".join(parts)
         if dotted in values:
             raise UserError(f"{where} sets {dotted} twice, to {values[dotted]!r} and {value!r}; keep one of them")
@@ -57,13 +57,17 @@ def _depth(parts: Sequence[str]) -> int:
     return 3 if parts[0] in NAMED else 2
 
 
-def _values(given: Any, parts: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _values(given: Any, where: str, parts: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every single value with its key's parts; an empty mapping is one where it may be a key's value."""
     if not isinstance(given, Mapping) or (not given and parts and len(parts) >= _depth(parts)):
         yield parts, given
         return
     for key, value in given.items():
-        yield from _values(value, (*parts, *DOT.split(str(key))))
+        # A shot may be a number, the name of a member or of its key is a text.
+        if isinstance(key, bool) or (len(parts) == 1 and not isinstance(key, str)):
+            at = f"{where}: {'.'.join(parts)}" if parts else where
+            raise UserError(f"{at} has the key {str(key).lower()}, which YAML does not read as text; put it in quotes")
+        yield from _values(value, where, (*parts, *DOT.split(str(key))))
 
 
 def override(
