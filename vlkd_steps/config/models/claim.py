@@ -71,8 +71,9 @@ class ListedClaim(Model):
             raise problem("margin is read only with test: gain or measure and direction: above or below; delete it")
         if (self.metric is not None) != (self.test == "measure"):
             raise problem("metric and test: measure belong together; name the measure's number, or delete metric")
-        if self.test == "same_tensors" and (useless := self.model_fields_set & {"direction", "stated"}):
-            raise problem(f"{min(useless)} is not read with test: same_tensors; delete it")
+        unread = {"same_tensors": {"direction", "seeds", "set", "stated"}, "slope": {"stated"}}.get(self.test, set())
+        if useless := [key for key in sorted(self.model_fields_set & unread) if getattr(self, key) is not None]:
+            raise problem(f"{useless[0]} is not read with test: {self.test}; delete it")
         return self
 
 
