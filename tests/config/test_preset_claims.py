@@ -116,6 +116,15 @@ def test_what_cannot_be(project: Project, changes: dict[str, Any], facts: list[s
     holds(message(project, **changes), "mine/experiment/mine.yaml: ", *facts)
 
 
+def test_variants_of_different_students_are_not_compared(project: Project) -> None:
+    blocks = [
+        {"variant": ["finetune"], "student": ["vilt_scenes"]},
+        {"variant": ["clip_td"], "student": ["uniter_scenes"]},
+    ]
+    written(project, {"mine": OWN}, {"student": ["vilt_scenes", "uniter_scenes"]}, grids=blocks)
+    holds(project.message(), "claims.mine compares runs on scenes_smoke_vqa that no student of the grid has all of")
+
+
 def test_a_primary_claim_has_one_row_for_each_task(project: Project) -> None:
     both = ["scenes_smoke_vqa", "scenes_smoke_vqa_2"]
     text = "defaults: [scenes_smoke_vqa, _self_]\nname: scenes_smoke_vqa_2\n"

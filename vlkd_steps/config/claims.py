@@ -138,6 +138,7 @@ def _check_names(c: Composition, claim: Claim, where: str, origin: Origin, block
 def _check_runs(claim: Claim, where: str, origin: Origin, blocks: Sequence[Grid]) -> None:
     """Check that the grid has the runs that the claim compares."""
     for dataset in claim.dataset:
+        shared: set[str] | None = None
         for shot in claim.shots:
             for variant in claim.pair(shot).model_dump().values():
                 wanted = {"dataset": dataset, "variant": variant, "shot": shot}
@@ -151,6 +152,13 @@ def _check_runs(claim: Claim, where: str, origin: Origin, blocks: Sequence[Grid]
                         f"compares {variant} on {dataset} at {shot}, which the grid does not run; add it there, or "
                         "take it out of the claim",
                     )
+                shared = there if shared is None else shared & there
+        if not shared:
+            raise origin.mistake(
+                where,
+                f"compares runs on {dataset} that no student of the grid has all of; give one of them all the variants "
+                "and shots of the claim",
+            )
 
 
 def _check_primary(c: Composition, claim: Claim, where: str, origin: Origin, blocks: Sequence[Grid]) -> None:
