@@ -2,7 +2,7 @@
 
 - *held*: a primary claim whose p value is below 5 % after Holm's correction over all primary rows;
 - *supported*: a secondary claim, the same with Benjamini and Hochberg's;
-- *nominal*: the p value is below 5 % only without the correction;
+- *nominal*: the p value is below 5 % only without the correction, and the estimate is on the claim's side;
 - *contradicted*: the same as held or supported, on the other side of the null hypothesis;
 - *not decided*: all else, and whatever has fewer seeds than a verdict takes.
 """
