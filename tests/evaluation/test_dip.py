@@ -26,6 +26,13 @@ def test_seeds_of_which_some_learn_fall_into_groups_and_others_do_not() -> None:
     assert not several_groups(np.array([0.0, 30.0, 31.0]))  # three show nothing
 
 
+@pytest.mark.parametrize(("step", "share"), [(0.05, 0.02), (0.25, 0.03), (1.0, 0.44)])
+def test_gains_in_steps_of_an_item_are_often_taken_for_groups(step: float, share: float) -> None:
+    """The limit that docs/papers.md names, "Intervals and verdicts": ten Gaussian seeds, sd 1.5 points."""
+    gains = np.random.default_rng(1).normal(scale=1.5, size=(1000, 10))
+    assert np.mean([several_groups((each / step).round() * step) for each in gains]) == pytest.approx(share, abs=0.05)
+
+
 @pytest.mark.exhaustive
 def test_one_sample_in_twenty_of_uniform_numbers_is_beyond_the_critical_value() -> None:
     generator = np.random.default_rng(0)
